@@ -28,7 +28,7 @@ SEED_MAX: Final = 2**64 - 1
 _DOMAIN: Final = b"tutti exercise v1"
 
 # Smallest and largest operand, and list length, of each difficulty.
-_OPERANDS: Final = MappingProxyType({1: (2, 99), 2: (10, 499), 3: (100, 999)})
+_OPERANDS: Final = MappingProxyType({1: (2, 149), 2: (20, 499), 3: (100, 999)})
 _LENGTHS: Final = MappingProxyType({1: (3, 4), 2: (5, 6), 3: (7, 8)})
 _LIST_NUMBER_MAX: Final = 99
 
