@@ -1,0 +1,53 @@
+# Every word sets up what it needs first, on a fresh machine too. Prerequisites: git, make, Python >= 3.11, a C compiler.
+# The set-up is contrib/setup; it answers within a fraction of a second when nothing has changed.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTHON ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint models bench lock clean setup setup-train
+
+help:
+	@echo "make demo    seven real nodes on this machine answer 40 questions (first time: about 5 minutes of set-up)"
+	@echo "make test    the tests"
+	@echo "make lint    ruff, mypy and import-linter"
+	@echo "make models  train the tiny models again (torch, about an hour)"
+	@echo "make bench   every benchmark of contrib/bench"
+	@echo "make lock    renew the lock files from pyproject.toml"
+	@echo "make clean   remove environments, logs and build products"
+	@echo "PYTHON=/path/to/python3 chooses the Python; CMAKE_ARGS='-DGGML_CUDA=on' builds llama.cpp for a GPU"
+
+setup:
+	@contrib/setup/run dev
+
+setup-train:
+	@contrib/setup/run train
+
+demo: setup
+	@$(BIN)/tutti dev --questions 40
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+models: setup-train
+	@.venv-train/bin/python -m contrib.tinylm $(ARGS)
+
+bench: setup
+	@set -e; for script in contrib/bench/*.py; do \
+		[ -e "$$script" ] || { echo "no benchmark in contrib/bench" >&2; exit 1; }; \
+		echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+lock:
+	@contrib/setup/run lock
+
+clean:
+	@contrib/setup/run clean

@@ -1,0 +1,1 @@
+"""The Tutti node daemon: drives `protocol` with libp2p, llama.cpp and SQLite."""

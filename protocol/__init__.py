@@ -1,0 +1,1 @@
+"""The Tutti protocol, pure: bytes and time in, effects out."""

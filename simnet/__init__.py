@@ -1,0 +1,1 @@
+"""The Tutti simulator: drives `protocol` under virtual time."""
