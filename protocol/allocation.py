@@ -1,0 +1,88 @@
+"""The award: a pure integer function that anyone with the same bids and view computes alike (specs/07-beacon.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from protocol import canonical
+from protocol.constants import LOAD_PENALTY_QUEUE_MAX, WEIGHT_ONE
+from protocol.evidence import Counts
+from protocol.messages import Bid
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedBid:
+    """A bid as the requester has it: who signed it and its envelope's id."""
+
+    bidder: bytes
+    id: bytes
+    bid: Bid
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The integers besides the bids that an award depends on.
+
+    `options` is the skill's K, `counts` the requester's evidence for each bidder, `newcomer_seats` how many seats go first
+    to bidders without evidence. An audit gives every seat to those it knows least.
+    """
+
+    options: int
+    newcomer_seats: int
+    counts: Mapping[bytes, Counts]
+
+    def hash(self, bids: Sequence[ReceivedBid]) -> bytes:
+        """SHA-256 over the bids' ids and the view: an award names it, a receipt opens it."""
+        rows: list[canonical.Value] = [
+            [bid.id, bid.bidder, self.of(bid).hits, self.of(bid).misses] for bid in sorted(bids, key=lambda item: item.bidder)
+        ]
+        fields: dict[str, canonical.Value] = {
+            "options": self.options,
+            "newcomer_seats": self.newcomer_seats,
+            "bids": rows,
+        }
+        return hashlib.sha256(b"tutti/view/1\x00" + canonical.encode(fields)).digest()
+
+    def of(self, bid: ReceivedBid) -> Counts:
+        """The evidence for a bidder."""
+        return self.counts.get(bid.bidder, Counts())
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who gets a seat, in order, and who follows when a lease is missed."""
+
+    seats: tuple[ReceivedBid, ...]
+    reserves: tuple[ReceivedBid, ...]
+
+
+def _draw(beacon: bytes, bidder: bytes) -> bytes:
+    # Nobody can choose a key for a beacon that came after it; the requester drops bidders younger than the beacon.
+    return hashlib.sha256(b"tutti/draw/1\x00" + beacon + bidder).digest()
+
+
+def _score(bid: ReceivedBid, view: View) -> int:
+    """Expected accuracy less a penalty for queued work, in units of 2^-16: a full queue costs a quarter of certainty."""
+    queue = min(bid.bid.queued * WEIGHT_ONE // bid.bid.slots, LOAD_PENALTY_QUEUE_MAX * WEIGHT_ONE)
+    return view.of(bid).mean(view.options) - queue // (4 * LOAD_PENALTY_QUEUE_MAX)
+
+
+def allocate(beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View) -> Assignment:
+    """Seats for `beacon` (its id) among `bids`, at most one a bidder; pure and independent of the bids' order.
+
+    Order of claim: newcomers up to their seats (by hash of beacon and bidder), bidders whose weight is above zero (by score),
+    further newcomers, and last those whom evidence gives no weight; ties by the same hash.
+    """
+    first: dict[bytes, ReceivedBid] = {}
+    for bid in sorted(bids, key=lambda item: item.id):
+        first.setdefault(bid.bidder, bid)
+    drawn = sorted(first.values(), key=lambda bid: _draw(beacon, bid.bidder))
+    newcomers = [bid for bid in drawn if not view.of(bid).any]
+    known = sorted((bid for bid in drawn if view.of(bid).any), key=lambda bid: -_score(bid, view))
+    earned = [bid for bid in known if view.of(bid).weight(view.options) > 0]
+    unearned = [bid for bid in known if view.of(bid).weight(view.options) == 0]
+    early = newcomers[: view.newcomer_seats]
+    ranked = (*early, *earned, *newcomers[len(early) :], *unearned)
+    return Assignment(tuple(ranked[:seats]), tuple(ranked[seats:]))

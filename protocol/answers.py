@@ -1,0 +1,61 @@
+"""Canonical answers: two nodes that mean the same answer vote for the same bytes (specs/08-execution.md).
+
+A model writes reasoning and then `answer:`. What stands behind the last mark is brought into the form of its type; what
+has no such form is an abstention, which is a vote for nothing and never a vote for an empty answer.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from protocol.constants import ANSWER_SIZE_MAX
+
+MARK: Final = "answer:"
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,64}(\.[0-9]{1,64})?")
+_LIST_SEPARATORS: Final = re.compile(r"[\s,;]+")
+
+
+def canonical_answer(kind: str, text: str) -> str | None:
+    """The canonical form of `text` as a "number", "list" (of numbers) or "text"; None if it has none."""
+    if kind == "number":
+        return _number(text.strip().rstrip("."))
+    if kind == "list":
+        return _list(text.strip().rstrip("."))
+    return _words(text)
+
+
+def answer_of(kind: str, output: str) -> str | None:
+    """The canonical answer in a model's output; None is an abstention.
+
+    A voted answer must stand behind the mark; free text without a mark is itself the answer.
+    """
+    _, mark, tail = output.rpartition(MARK)
+    if not mark and kind != "text":
+        return None
+    answer = canonical_answer(kind, tail)
+    return None if answer is None or len(answer.encode()) > ANSWER_SIZE_MAX else answer
+
+
+def _number(text: str) -> str | None:
+    # ASCII digits only: other scripts' digits would give one number many spellings.
+    if not _NUMBER.fullmatch(text):
+        return None
+    sign = "-" if text[0] == "-" else ""
+    whole, _, fraction = text.lstrip("+-").partition(".")
+    whole, fraction = whole.lstrip("0") or "0", fraction.rstrip("0")
+    value = f"{whole}.{fraction}" if fraction else whole
+    return value if value == "0" else sign + value
+
+
+def _list(text: str) -> str | None:
+    inner = text[1:-1] if text[:1] + text[-1:] in ("[]", "()") else text
+    items = [_number(item) for item in _LIST_SEPARATORS.split(inner.strip()) if item]
+    if not items or None in items:
+        return None
+    return " ".join(item for item in items if item is not None)
+
+
+def _words(text: str) -> str | None:
+    return " ".join(unicodedata.normalize("NFC", text).split()) or None

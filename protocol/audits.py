@@ -1,0 +1,132 @@
+"""Whom to audit next: known-answer questions that a requester asks of the peers it meets (specs/06-evidence.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protocol import exercises
+from protocol.constants import AUDITS_TARGET, SEATS_DEFAULT
+from protocol.evidence import EvidenceBook
+from protocol.exercises import Exercise
+from protocol.outbox import Outbox
+from protocol.outcome import SeatReport
+from protocol.parameters import Parameters
+from protocol.peers import PeerTable
+from protocol.task import Task
+
+# Ends of a lease that count against the executor.
+_MISSES = ("lease expired", "deadline", "declined: model")
+# A peer that did not bid on its own audit is left alone for this long.
+_PAUSE_MS = 60_000
+
+
+class Audits:
+    """Plans audits until each candidate has enough in each skill that it offers and that has a generator."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        parameters: Parameters,
+        evidence: EvidenceBook,
+        peers: PeerTable,
+        candidates: Callable[[str], list[bytes]],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._outbox = outbox
+        self._skills = tuple(skill for skill in sorted(parameters.skills) if skill in exercises.SKILLS)
+        self._evidence = evidence
+        self._peers = peers
+        self._candidates = candidates
+        self._entropy = entropy
+        self._in_flight: dict[tuple[bytes, str], int] = {}
+        self._paused_until_ms: dict[tuple[bytes, str], int] = {}
+        self.done = self.tokens = self.messages = self.bytes_total = 0
+
+    def needy(self, skill: str) -> list[bytes]:
+        """Candidates in `skill` that have too few audits, counting those on their way; by declared prior, highest first.
+
+        This is the only place where a declared prior is read.
+        """
+        wall_ms, mono_ms = self._outbox.now.wall_ms, self._outbox.now.mono_ms
+        return sorted(
+            (
+                peer
+                for peer in self._candidates(skill)
+                if self._evidence.audits(peer, skill, wall_ms) + self._in_flight.get((peer, skill), 0) < AUDITS_TARGET
+                and self._paused_until_ms.get((peer, skill), 0) <= mono_ms
+            ),
+            key=lambda peer: (-self._prior(peer, skill), peer),
+        )
+
+    def settled(self, skills: tuple[str, ...]) -> bool:
+        """Whether no candidate in `skills` needs or is under audit."""
+        return not any(self.needy(skill) for skill in skills) and not any(
+            count and skill in skills for (_, skill), count in self._in_flight.items()
+        )
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """Skills that can be audited."""
+        return self._skills
+
+    def next(self, preferred: tuple[str, ...]) -> tuple[Exercise, tuple[bytes, ...]] | None:
+        """An exercise and up to a committee of examinees, of the preferred skills first; None if nobody needs one."""
+        ranked = sorted(self._skills, key=lambda skill: (skill not in preferred, -len(self.needy(skill)), skill))
+        for skill in ranked:
+            needy = self.needy(skill)
+            if needy:
+                seed = int.from_bytes(self._entropy(8), "big")
+                exercise = exercises.generate(skill, 1 + seed % 3, seed)
+                return exercise, tuple(self._fewest(needy, skill))
+        return None
+
+    def begin(self, task: Task) -> None:
+        """Count the examinees of an audit that goes out."""
+        for peer in task.examinees:
+            key = (peer, task.requirement.skill)
+            self._in_flight[key] = self._in_flight.get(key, 0) + 1
+
+    def grade(self, task: Task) -> list[tuple[bytes, str]]:
+        """Verdicts ("hit", "miss", "abstained") on the executors of an audit that ended.
+
+        A lease that expired, or whose model failed, is a miss for this node alone. Who did not bid, was busy or went away is
+        left alone a while instead: that says nothing about its skill.
+        """
+        assert task.audit is not None
+        skill = task.requirement.skill
+        for peer in task.examinees:
+            key = (peer, skill)
+            self._in_flight[key] -= 1
+            if not self._in_flight[key]:
+                del self._in_flight[key]
+            if peer not in task.bids:
+                self._paused_until_ms[key] = self._outbox.now.mono_ms + _PAUSE_MS
+        self.done += 1
+        self.messages += task.messages
+        self.bytes_total += task.bytes_total
+        self.tokens += sum(report.prompt_tokens + report.completion_tokens for report in task.reports)
+        verdicts = []
+        for report in task.reports:
+            verdict = _verdict(report, task.audit.gold)
+            if verdict is None:
+                self._paused_until_ms[report.peer, skill] = self._outbox.now.mono_ms + _PAUSE_MS
+            else:
+                verdicts.append((report.peer, verdict))
+        return verdicts
+
+    def _fewest(self, needy: list[bytes], skill: str) -> list[bytes]:
+        wall_ms = self._outbox.now.wall_ms
+        count = {peer: self._evidence.audits(peer, skill, wall_ms) + self._in_flight.get((peer, skill), 0) for peer in needy}
+        return sorted(needy, key=lambda peer: count[peer])[:SEATS_DEFAULT]
+
+    def _prior(self, peer: bytes, skill: str) -> int:
+        known = self._peers.get(peer)
+        return known.record.skills.get(skill, 0) if known is not None and known.record is not None else 0
+
+
+def _verdict(report: SeatReport, gold: str) -> str | None:
+    if report.state == "answered":
+        return "hit" if report.answer == gold else "miss"
+    if report.state == "abstained":
+        return "abstained"
+    return "miss" if report.state in _MISSES else None

@@ -1,0 +1,71 @@
+"""Canonical MessagePack: one value, one encoding (specs/02-encoding.md).
+
+Values are None, bool, int of 64 bits, str, bytes, list and dict with str keys. There are no floats, because two
+implementations need not round alike, and no extension types. Keys are sorted, every form is the shortest.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgpack
+
+from protocol.constants import DEPTH_MAX, ENVELOPE_SIZE_MAX
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+
+Value: TypeAlias = "None | bool | int | str | bytes | list[Value] | dict[str, Value]"
+
+
+class _NotCanonicalError(ValueError):
+    pass
+
+
+def _ordered(value: object, depth: int) -> object:
+    """`value` with its keys sorted; raises `_NotCanonicalError` for a type or depth that has no encoding."""
+    kind = type(value)
+    if kind is int or kind is bytes or kind is str or kind is bool or value is None:
+        return value
+    if depth >= DEPTH_MAX:
+        raise _NotCanonicalError(f"nested deeper than {DEPTH_MAX} levels")
+    if isinstance(value, dict):
+        if not all(type(key) is str for key in value):
+            raise _NotCanonicalError("a key is not a string")
+        # Code points and UTF-8 bytes sort alike, so this is the byte order that the spec asks for.
+        return {key: _ordered(value[key], depth + 1) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_ordered(item, depth + 1) for item in value]
+    raise _NotCanonicalError(f"type {kind.__name__} has no encoding")
+
+
+def _pack(value: object) -> bytes:
+    packed: bytes = msgpack.packb(_ordered(value, 0), use_bin_type=True)
+    return packed
+
+
+def encode(value: object) -> bytes:
+    """The one encoding of `value`; raises `LocalProtocolError` if it has none or is longer than an envelope may be."""
+    try:
+        data = _pack(value)
+    except (ValueError, OverflowError) as error:
+        raise LocalProtocolError(f"cannot encode: {error}") from error
+    if len(data) > ENVELOPE_SIZE_MAX:
+        raise LocalProtocolError(f"cannot encode: {len(data)} bytes are more than {ENVELOPE_SIZE_MAX}")
+    return data
+
+
+def decode(data: bytes) -> Value:
+    """The value that encodes to `data`; raises `RemoteProtocolError` for anything that `encode` would not have written.
+
+    Comparing with a second encoding is the whole check: wrong order, long forms, duplicate keys, floats, extension
+    types and trailing bytes all differ from what the encoder writes.
+    """
+    if len(data) > ENVELOPE_SIZE_MAX:
+        raise RemoteProtocolError("size", f"{len(data)} bytes are more than {ENVELOPE_SIZE_MAX}")
+    try:
+        value: Value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+        again = _pack(value)
+    except (ValueError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise RemoteProtocolError("encoding", f"not canonical MessagePack: {error or type(error).__name__}") from error
+    if again != data:
+        raise RemoteProtocolError("encoding", "not canonical MessagePack: another encoding of the same value")
+    return value

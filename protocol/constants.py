@@ -1,0 +1,93 @@
+"""Every limit of the protocol, named once, with its reason. Durations are milliseconds, sizes bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- Encoding (specs/02-encoding.md)
+# A result carries a model's reasoning and is the largest body; 64 KiB leaves room for every type and bounds a decoder's work.
+ENVELOPE_SIZE_MAX: Final = 65_536
+# The deepest body, a capability record, nests three levels; eight leaves room without letting a decoder recurse far.
+DEPTH_MAX: Final = 8
+
+# --- Envelope (specs/03-envelope.md)
+# Clocks of home machines without NTP differ by seconds; more than this and signatures' dates mean nothing.
+CLOCK_SKEW_MS_MAX: Final = 10_000
+# A message of a task lives as long as the longest task may.
+LIFETIME_MS_MAX: Final = 120_000
+# A record is refreshed every minute and must outlive a short absence of its author.
+RECORD_LIFETIME_MS_MAX: Final = 900_000
+# Ids remembered against replay: 200 messages a second over the longest task, rounded up.
+SEEN_MAX: Final = 32_768
+# The replay watermark is written in steps of this, so a busy node writes once a second at most.
+WATERMARK_STEP_MS: Final = 1_000
+
+# --- Capability records (specs/05-capability.md)
+RECORD_REFRESH_MS: Final = 60_000
+RECORD_SKILLS_MAX: Final = 32
+RECORD_ADDRESSES_MAX: Final = 8
+# Peers whose record is kept; beyond it the unconnected one heard of longest ago is dropped.
+PEERS_MAX: Final = 1_024
+# Records handed to a peer that connects: enough to join a small network at once, gossip brings the rest.
+RECORDS_SHARED_MAX: Final = 64
+# Up to this many known candidates a beacon is gossiped to all, so this many connections are worth having.
+CONNECTIONS_TARGET: Final = 64
+DIAL_BACKOFF_MS_MIN: Final = 1_000
+DIAL_BACKOFF_MS_MAX: Final = 60_000
+
+# --- Questions and answers
+# A question must fit an envelope beside its other fields, in any script (four bytes a character at most).
+QUESTION_SIZE_MAX: Final = 16_384
+RESULT_TEXT_SIZE_MAX: Final = 16_384
+ANSWER_SIZE_MAX: Final = 1_024
+TOKENS_MAX: Final = 4_096
+
+# --- Beacons and bids (specs/07-beacon.md)
+SEATS_DEFAULT: Final = 3
+SEATS_MAX: Final = 16
+BIDS_MAX: Final = 256
+# After this a beacon closes as soon as enough evidenced bids are there, even if a better candidate has not bid yet.
+WINDOW_MS_MIN: Final = 150
+WINDOW_MS_MAX: Final = 1_500
+# Beacons an executor remembers its bids for, so that an award can be matched; the oldest goes first.
+BIDS_OPEN_MAX: Final = 1_024
+# A bid's effect on rank: how many queued inferences a slot weigh as much as certainty itself.
+LOAD_PENALTY_QUEUE_MAX: Final = 8
+
+# --- Leases (specs/08-execution.md)
+# An executor on loopback accepts in milliseconds, one across the world in under a second.
+ACCEPT_MS_MAX: Final = 2_000
+# A lease lives this long without a sign of progress; progress is sent three times as often.
+LEASE_MS: Final = 6_000
+PROGRESS_MS: Final = 2_000
+DEADLINE_MS_DEFAULT: Final = 60_000
+DEADLINE_MS_MAX: Final = 110_000
+LEASES_MAX: Final = 64
+TASKS_MAX: Final = 256
+
+# --- Evidence and audits (specs/06-evidence.md)
+# Known-answer questions a peer gets in a skill before its weight counts as settled: ten separate .9 from .3 almost surely.
+AUDITS_TARGET: Final = 10
+# A request waits this long for calibration when nobody has evidence in its skill, then goes out with what there is.
+CALIBRATION_MS_MAX: Final = 1_500
+AUDITS_AT_ONCE_MAX: Final = 2
+# Failed audits in a row after which a peer is left alone until its evidence is asked for again.
+AUDIT_DIFFICULTY: Final = 2
+# Strength of the prior in observations, and the scale of evidence counts (1.0 = 256).
+PRIOR_STRENGTH: Final = 2
+EVIDENCE_ONE: Final = 256
+# Evidence halves in thirty days: hardware and models change, skills do not overnight.
+EVIDENCE_HALF_LIFE_DAYS: Final = 30
+EVIDENCE_DAYS_MAX: Final = 180
+# Weights are log2 ratios scaled by 2^16. The cap bounds what a sleeper can do once: about the weight of p = .99 at K = 10.
+WEIGHT_ONE: Final = 65_536
+WEIGHT_MAX: Final = 10 * WEIGHT_ONE
+
+assert CLOCK_SKEW_MS_MAX < LIFETIME_MS_MAX
+assert DEADLINE_MS_DEFAULT <= DEADLINE_MS_MAX < LIFETIME_MS_MAX
+assert PROGRESS_MS * 3 <= LEASE_MS < DEADLINE_MS_DEFAULT
+assert WINDOW_MS_MIN < WINDOW_MS_MAX < DEADLINE_MS_DEFAULT
+assert RECORD_REFRESH_MS * 3 <= RECORD_LIFETIME_MS_MAX
+assert QUESTION_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
+assert RESULT_TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
+assert RECORDS_SHARED_MAX <= PEERS_MAX

@@ -1,0 +1,414 @@
+"""The core of a node: inputs in, ordered effects out, no clock, socket or randomness of its own.
+
+    core.step(event, now) -> effects      total; raises only LocalProtocolError, for misuse by the driver
+    core.deadline() -> mono_ms or None    when to call step(TimerFired(), now) at the latest
+
+A peer's bytes become effects, never an exception: what breaks a rule is counted by its code and dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from protocol.audits import Audits
+from protocol.capability import GENERAL, Record
+from protocol.constants import (
+    AUDITS_AT_ONCE_MAX,
+    CALIBRATION_MS_MAX,
+    DEADLINE_MS_DEFAULT,
+    DEADLINE_MS_MAX,
+    QUESTION_SIZE_MAX,
+    RECORD_REFRESH_MS,
+    TASKS_MAX,
+    TOKENS_MAX,
+    WATERMARK_STEP_MS,
+)
+from protocol.envelope import RECORD, Envelope, SeenCache, check_for, check_fresh, open_envelope
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.events import (
+    AddressesChanged,
+    AuditsWanted,
+    Deliver,
+    EffectDone,
+    Effect,
+    Input,
+    Instant,
+    MessageReceived,
+    ModelChanged,
+    PeerConnected,
+    PeerLost,
+    Persist,
+    Publish,
+    RequestMade,
+    TimerFired,
+)
+from protocol.evidence import Counts, EvidenceBook
+from protocol.execution import Execution
+from protocol.identity import Signer
+from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result
+from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
+from protocol.outcome import BidReport, Outcome, OutcomeKind
+from protocol.parameters import Parameters
+from protocol.peers import PeerTable
+from protocol.requester import Requester
+from protocol.requirement import Requirement, RequirementMap
+from protocol.task import Phase, Task
+from protocol.vote import Tally, Vote, tally
+
+
+class Core:
+    """One node's protocol state. `own` is its record without sequence number and addresses, which the core fills in."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        parameters: Parameters,
+        own: Record,
+        entropy: Callable[[int], bytes],
+        restored: Iterable[tuple[str, bytes, bytes]] = (),
+        requirement_map: RequirementMap | None = None,
+    ) -> None:
+        self.me = signer.public_key
+        self.parameters = parameters
+        self.rejected: Counter[str] = Counter()
+        self._entropy = entropy
+        self._own = own
+        self._record_data = b""
+        self._record_at_ms: int | None = None
+        self._outbox = Outbox(signer, parameters.network)
+        self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
+        self._seen = SeenCache()
+        self._watermark_ms = 0
+        self.peers = PeerTable(self._outbox)
+        self.evidence = EvidenceBook()
+        self._requirement_map = requirement_map or RequirementMap(parameters)
+        self._execution = Execution(self._outbox)
+        self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
+        self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
+        self._auditing = False
+        self._restored = list(restored)
+
+    # --- The contract
+
+    def step(self, event: Input, now: Instant) -> list[Effect]:
+        """Take one input at `now`; gives the effects in the order in which the driver must carry them out."""
+        self._outbox.begin(now)
+        if self._restored:
+            self._restore()
+        self._take(event)
+        self._drain()
+        self._advance()
+        self._drain()
+        return self._outbox.effects
+
+    def deadline(self) -> int | None:
+        """The mono_ms at which `step(TimerFired(), now)` is due, None if nothing is waiting."""
+        parts = (
+            self._record_at_ms,
+            self.peers.deadline_ms(),
+            self._execution.deadline_ms(),
+            self._requester.deadline_ms(),
+            self._calibration_deadline_ms(),
+        )
+        return min((part for part in parts if part is not None), default=None)
+
+    # --- What the driver may read
+
+    def candidates(self, skill: str) -> list[bytes]:
+        """Who could answer a question of `skill` now: connected peers that offer it, and this node itself."""
+        own = [self.me] if self._own.offers(skill) else []
+        return sorted([*self.peers.offering(skill), *own])
+
+    def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
+        """This node's own evidence for `peer` in `skill`."""
+        return self.evidence.counts(peer, skill, wall_ms)
+
+    @property
+    def own_record(self) -> Record:
+        """This node's own record as last issued."""
+        return self._own
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of this node as requester that have not ended, audits included."""
+        return len(self._requester)
+
+    @property
+    def leases(self) -> int:
+        """Leases of this node as executor."""
+        return self._execution.queued
+
+    # --- Inputs
+
+    def _take(self, event: Input) -> None:
+        match event:
+            case MessageReceived():
+                self._receive(event.data)
+            case PeerConnected():
+                self.peers.connect(event.peer, self._record())
+                self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
+            case PeerLost():
+                self.peers.lose(event.peer)
+                self._requester.on_unreachable(event.peer)
+                self._execution.on_peer_lost(event.peer)
+                self._outbox.log("info", "peer_lost", {"peer": event.peer.hex()})
+            case TimerFired():
+                pass
+            case RequestMade():
+                self._request(event)
+            case AuditsWanted():
+                self._auditing = True
+            case ModelChanged():
+                self._own = replace(self._own, available=event.available, tokens_per_s=event.tokens_per_s)
+                self._issue_record()
+            case AddressesChanged():
+                self._own = replace(self._own, addresses=event.addresses)
+                self._issue_record()
+            case EffectDone():
+                if not self._execution.on_effect_done(event):
+                    self.peers.dial_failed(event.effect)
+
+    def _request(self, event: RequestMade) -> None:
+        size = len(event.text.encode("utf-8", "surrogatepass"))
+        if not event.text.strip() or size > QUESTION_SIZE_MAX:
+            raise LocalProtocolError(f"a question has 1 to {QUESTION_SIZE_MAX} bytes, this one {size}")
+        if event.skill is not None and event.skill != GENERAL and event.skill not in self.parameters.skills:
+            known = ", ".join(sorted(self.parameters.skills))
+            raise LocalProtocolError(f"no skill {event.skill!r} in this network; there are {known}, {GENERAL}")
+        if len(self._requester) >= TASKS_MAX:
+            raise LocalProtocolError(f"{TASKS_MAX} questions are under way; wait for one to end")
+        deadline_ms = DEADLINE_MS_DEFAULT if event.deadline_ms is None else event.deadline_ms
+        if not 0 < deadline_ms <= DEADLINE_MS_MAX:
+            raise LocalProtocolError(f"a deadline is 1 to {DEADLINE_MS_MAX} ms, not {deadline_ms}")
+        requirement = self._requirement_map(event.text) if event.skill is None else Requirement(event.skill, 1_000)
+        self._auditing = True
+        task = self._task(event.text, requirement, event.request, deadline_ms)
+        task.skill_given = event.skill is not None
+        self._requester.add(task)
+
+    def _task(self, text: str, requirement: Requirement, request: bytes | None, deadline_ms: int) -> Task:
+        skill = self.parameters.skills.get(requirement.skill)
+        now_ms = self._outbox.now.mono_ms
+        return Task(
+            id=self._entropy(16),
+            request=request,
+            question=text,
+            requirement=requirement,
+            skill_given=False,
+            answer_kind=skill.answer if skill else "text",
+            options=skill.options if skill else 2,
+            tokens_max=skill.tokens_max if skill else min(TOKENS_MAX, 512),
+            audit=None,
+            begun_mono_ms=now_ms,
+            ends_mono_ms=now_ms + deadline_ms,
+        )
+
+    # --- Messages
+
+    def _drain(self) -> None:
+        """Hear what this node sent to itself."""
+        while self._outbox.local:
+            self._receive(self._outbox.local.popleft())
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            envelope = open_envelope(data)
+            check_for(envelope, self.parameters.network, self._recipients)
+            check_fresh(envelope, self._outbox.now.wall_ms)
+            if envelope.type == RECORD:
+                self._on_record(envelope, data)
+                return
+            self._seen.add(envelope)
+            self._raise_watermark(envelope)
+            self._dispatch(envelope)
+        except RemoteProtocolError as error:
+            # Counted, not logged line by line: a flood must not become a flood of log lines.
+            self.rejected[error.code] += 1
+
+    def _on_record(self, envelope: Envelope, data: bytes) -> None:
+        if envelope.to != RECORDS:
+            raise RemoteProtocolError("recipient", "a record is addressed to all")
+        if envelope.sender != self.me:
+            self.peers.learn(envelope, data)
+
+    def _dispatch(self, envelope: Envelope) -> None:
+        if envelope.type == Beacon.TYPE:
+            if envelope.to != BEACONS:
+                raise RemoteProtocolError("recipient", "a beacon is addressed to all")
+            self._execution.on_beacon(envelope, Beacon.parse(envelope.body), self._own)
+            return
+        kind = DIRECT.get(envelope.type)
+        if kind is None or envelope.to != self.me:
+            raise RemoteProtocolError("type", "not a type that is addressed to one node")
+        message = kind.parse(envelope.body)
+        match message:
+            case Bid():
+                self._requester.on_bid(envelope, message)
+            case Accept() | Progress() | Decline() | Result():
+                self._requester.on_lease_message(envelope, message)
+            case BidAck():
+                self._execution.on_bid_ack(envelope, message)
+            case Award():
+                self._execution.on_award(envelope, message)
+            case Cancel():
+                self._execution.on_cancel(envelope, message)
+
+    def _raise_watermark(self, envelope: Envelope) -> None:
+        """Persist, in steps, an upper bound of the issue times handled, before anything that follows from them."""
+        if envelope.sender == self.me or envelope.issued_ms < self._watermark_ms:
+            return
+        # Bounded by our own clock, or a peer's fast one would make us deaf after a restart.
+        bound_ms = min(envelope.issued_ms, self._outbox.now.wall_ms)
+        self._watermark_ms = bound_ms + WATERMARK_STEP_MS
+        self._outbox.emit(Persist("node", b"watermark", str(bound_ms + WATERMARK_STEP_MS).encode()))
+
+    # --- Time
+
+    def _advance(self) -> None:
+        now_ms = self._outbox.now.mono_ms
+        if self._record_at_ms is not None and self._record_at_ms <= now_ms:
+            self._issue_record()
+        self.peers.advance()
+        self._requester.advance()
+        self._execution.advance()
+        self._begin_audits()
+        for task in self._requester.tasks():
+            if task.phase is Phase.CALIBRATING and self._calibrated(task):
+                self._requester.open(task)
+
+    def _calibrated(self, task: Task) -> bool:
+        """Whether the task may go out: someone has evidence and nobody is under audit, or it has waited long enough."""
+        waited_ms = self._outbox.now.mono_ms - task.begun_mono_ms
+        return waited_ms >= CALIBRATION_MS_MAX or self.audits.settled(self._audited_for(task))
+
+    def _audited_for(self, task: Task) -> tuple[str, ...]:
+        skill = task.requirement.skill
+        if skill != GENERAL:
+            return (skill,)
+        # A general question needs to know whom to trust at all; any evidence about each candidate will do.
+        blank = any(not self._requester.counts(peer, GENERAL).any for peer in self.candidates(GENERAL))
+        return self.audits.skills if blank else ()
+
+    def _calibration_deadline_ms(self) -> int | None:
+        waiting = [task.begun_mono_ms for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
+        return min(waiting) + CALIBRATION_MS_MAX if waiting else None
+
+    def _begin_audits(self) -> None:
+        if not self._auditing:
+            return
+        tasks = self._requester.tasks()
+        preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
+        running = sum(task.audit is not None for task in tasks)
+        while running < AUDITS_AT_ONCE_MAX and (chosen := self.audits.next(preferred)) is not None:
+            exercise, examinees = chosen
+            task = self._task(exercise.text, Requirement(exercise.skill, 1_000), None, DEADLINE_MS_DEFAULT)
+            task.audit, task.examinees = exercise, examinees
+            self.audits.begin(task)
+            self._requester.add(task)
+            self._requester.open(task)
+            running += 1
+
+    # --- Outcomes
+
+    def _finish(self, task: Task, reason: str) -> None:
+        if task.audit is not None:
+            for peer, verdict in self.audits.grade(task):
+                key, value = self.evidence.add(peer, task.requirement.skill, verdict, self._outbox.now.wall_ms)
+                self._outbox.emit(Persist("evidence", key, value))
+                self._outbox.log("debug", "audit", {"peer": peer.hex(), "skill": task.requirement.skill, "verdict": verdict})
+            return
+        outcome = self._outcome(task, reason)
+        self._outbox.log("info", "outcome", {"task": task.id.hex(), "outcome": outcome.kind.value})
+        assert task.request is not None
+        self._outbox.emit(Deliver(task.request, outcome))
+
+    def _outcome(self, task: Task, reason: str) -> Outcome:
+        counted = [report for report in task.reports if report.state in ("answered", "abstained")]
+        voted = task.answer_kind != "text"
+        result: Tally | None = None
+        answer: str | None = None
+        if voted:
+            result = tally(task.id, [Vote(report.peer, report.answer, report.weight) for report in counted])
+            answer = result.answer
+        else:
+            answered = [report for report in counted if report.answer is not None]
+            answer = task.texts[answered[-1].peer].strip() if answered else None
+        if reason == "no_bids" or (reason == "deadline" and not task.bids):
+            kind = OutcomeKind.NO_BIDS
+        elif answer is None:
+            kind = OutcomeKind.DEADLINE if reason == "deadline" else OutcomeKind.ALL_FAILED
+        else:
+            kind = OutcomeKind.UNEARNED if result is not None and not result.earned else OutcomeKind.ANSWERED
+        now_ms = self._outbox.now.mono_ms
+        return Outcome(
+            task=task.id,
+            kind=kind,
+            requirement=task.requirement,
+            skill_given=task.skill_given,
+            voted=voted,
+            answer=answer,
+            tally=result,
+            beacon=task.beacon_id,
+            view=task.view_hash,
+            bids=self._bid_reports(task),
+            seats=tuple(task.reports),
+            calibration_ms=max(0, task.opened_mono_ms - task.begun_mono_ms),
+            latency_ms=now_ms - task.begun_mono_ms,
+            inference_ms=max((report.inference_ms for report in counted), default=0),
+            messages=task.messages,
+            bytes_total=task.bytes_total,
+            tokens=sum(report.prompt_tokens + report.completion_tokens for report in task.reports),
+        )
+
+    def _bid_reports(self, task: Task) -> tuple[BidReport, ...]:
+        awarded = {seat.holder.bidder for seat in task.seats}
+        reports = []
+        for bidder, bid in sorted(task.bids.items()):
+            counts = task.view.of(bid) if task.view is not None else Counts()
+            reports.append(
+                BidReport(
+                    bidder,
+                    bid.bid.queued,
+                    bid.bid.slots,
+                    bid.bid.tokens_per_s,
+                    counts.hits,
+                    counts.misses,
+                    counts.weight(task.options),
+                    bidder in awarded,
+                )
+            )
+        return tuple(reports)
+
+    # --- This node's own record
+
+    def _record(self) -> bytes:
+        if not self._record_data:
+            self._issue_record()
+        return self._record_data
+
+    def _issue_record(self) -> None:
+        now = self._outbox.now
+        # The clock as sequence number survives a lost database; never lower than the last one if the clock went back.
+        self._own = replace(self._own, sequence=max(self._own.sequence + 1, now.wall_ms))
+        self._record_data = self._outbox.seal_record(self._own)
+        self._record_at_ms = now.mono_ms + RECORD_REFRESH_MS
+        self._outbox.emit(Persist("node", b"sequence", str(self._own.sequence).encode()))
+        self._outbox.emit(Publish(RECORDS, self._record_data))
+
+    # --- Restart
+
+    def _restore(self) -> None:
+        """Take back what was persisted. Records are verified again: the disk is not trusted more than the wire."""
+        rows, self._restored = self._restored, []
+        for table, key, value in rows:
+            if table == "evidence":
+                self.evidence.restore(key, value)
+            elif table == "peers":
+                self._receive(value)
+            elif (table, key) == ("node", b"watermark"):
+                self._watermark_ms = int(value)
+                self._seen = SeenCache(self._watermark_ms)
+            elif (table, key) == ("node", b"sequence"):
+                self._own = replace(self._own, sequence=int(value))

@@ -1,0 +1,150 @@
+"""The signed envelope around everything that leaves a node (specs/03-envelope.md).
+
+On the wire: the 64-byte signature, then the payload, the canonical encoding of a map. The signature covers a domain string
+and the payload; the id is the SHA-256 of the same bytes, so it does not depend on the signature's own bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from protocol import canonical
+from protocol.constants import CLOCK_SKEW_MS_MAX, LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX, SEEN_MAX
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, Signer, verify
+
+DOMAIN: Final = b"tutti/envelope/1\x00"
+_FIELDS: Final = ("body", "expires_ms", "issued_ms", "network", "sender", "to", "type")
+
+# A record supersedes by its sequence number and may be handed on by others, so it alone lives longer and may repeat.
+RECORD: Final = "record"
+_TIME_MS_MAX: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An opened envelope: its signature held, its fields have the right types; its body is still to be parsed."""
+
+    id: bytes
+    network: bytes
+    type: str
+    sender: bytes
+    to: bytes | str
+    issued_ms: int
+    expires_ms: int
+    body: dict[str, canonical.Value]
+    size: int
+
+
+def seal(
+    signer: Signer,
+    network: bytes,
+    kind: str,
+    to: bytes | str,
+    body: dict[str, canonical.Value],
+    issued_ms: int,
+    lifetime_ms: int,
+) -> bytes:
+    """Sign `body` for `to` (a public key or a topic) and give the bytes for the wire."""
+    if not 0 < lifetime_ms <= lifetime_ms_max(kind):
+        raise LocalProtocolError(f"a {kind} may not live {lifetime_ms} ms")
+    payload = canonical.encode(
+        {
+            "network": network,
+            "type": kind,
+            "sender": signer.public_key,
+            "to": to,
+            "issued_ms": issued_ms,
+            "expires_ms": issued_ms + lifetime_ms,
+            "body": body,
+        }
+    )
+    return signer.sign(DOMAIN + payload) + payload
+
+
+def envelope_id(data: bytes) -> bytes:
+    """The id of the envelope that these wire bytes claim to be: SHA-256 of what is signed, 32 bytes."""
+    return hashlib.sha256(DOMAIN + data[SIGNATURE_SIZE:]).digest()
+
+
+def lifetime_ms_max(kind: str) -> int:
+    """How long an envelope of this type may live."""
+    return RECORD_LIFETIME_MS_MAX if kind == RECORD else LIFETIME_MS_MAX
+
+
+def open_envelope(data: bytes) -> Envelope:
+    """Decode and verify; raises `RemoteProtocolError`. Time, network and recipient are `check_fresh` and `check_for`."""
+    if len(data) <= SIGNATURE_SIZE:
+        raise RemoteProtocolError("size", "shorter than a signature")
+    payload = data[SIGNATURE_SIZE:]
+    fields = canonical.decode(payload)
+    if not isinstance(fields, dict) or tuple(fields) != _FIELDS:
+        raise RemoteProtocolError("envelope", "not the fields of an envelope")
+    network, kind, sender, to = fields["network"], fields["type"], fields["sender"], fields["to"]
+    issued_ms, expires_ms, body = fields["issued_ms"], fields["expires_ms"], fields["body"]
+    if not (isinstance(network, bytes) and len(network) == 32):
+        raise RemoteProtocolError("envelope", "network is not 32 bytes")
+    if not isinstance(kind, str) or not isinstance(body, dict):
+        raise RemoteProtocolError("envelope", "type is not a string or body is not a map")
+    if not (isinstance(sender, bytes) and len(sender) == PUBLIC_KEY_SIZE):
+        raise RemoteProtocolError("envelope", "sender is not a public key")
+    if not (isinstance(to, str) or (isinstance(to, bytes) and len(to) == PUBLIC_KEY_SIZE)):
+        raise RemoteProtocolError("envelope", "to is neither a topic nor a public key")
+    if type(issued_ms) is not int or type(expires_ms) is not int or not 0 <= issued_ms < expires_ms <= _TIME_MS_MAX:
+        raise RemoteProtocolError("envelope", "issued_ms and expires_ms are not an interval")
+    verify(sender, DOMAIN + payload, data[:SIGNATURE_SIZE])
+    return Envelope(envelope_id(data), network, kind, sender, to, issued_ms, expires_ms, body, len(data))
+
+
+def check_for(envelope: Envelope, network: bytes, recipients: frozenset[bytes | str]) -> None:
+    """Raise `RemoteProtocolError` unless the envelope is of this network and for one of `recipients`."""
+    if envelope.network != network:
+        raise RemoteProtocolError("network", "of another network")
+    if envelope.to not in recipients:
+        raise RemoteProtocolError("recipient", "for another recipient")
+
+
+def check_fresh(envelope: Envelope, wall_ms: int) -> None:
+    """Raise `RemoteProtocolError` unless the envelope is valid at `wall_ms`, within the tolerated clock skew."""
+    if envelope.expires_ms - envelope.issued_ms > lifetime_ms_max(envelope.type):
+        raise RemoteProtocolError("lifetime", f"a {envelope.type[:32]} may not live that long")
+    if envelope.issued_ms > wall_ms + CLOCK_SKEW_MS_MAX:
+        raise RemoteProtocolError("future", f"issued {envelope.issued_ms - wall_ms} ms in the future")
+    if envelope.expires_ms <= wall_ms - CLOCK_SKEW_MS_MAX:
+        raise RemoteProtocolError("expired", f"expired {wall_ms - envelope.expires_ms} ms ago")
+
+
+class SeenCache:
+    """Ids of envelopes already handled, and a watermark below which nothing is handled any more.
+
+    When the cache is full its oldest half goes and the watermark rises to the newest issue time among what went, so an
+    id that was forgotten can never be replayed. After a restart the persisted watermark plays the same part.
+    """
+
+    def __init__(self, watermark_ms: int = 0) -> None:
+        self.watermark_ms = watermark_ms
+        self._issued: dict[bytes, int] = {}
+
+    def __contains__(self, identifier: bytes) -> bool:
+        return identifier in self._issued
+
+    def __len__(self) -> int:
+        return len(self._issued)
+
+    def add(self, envelope: Envelope) -> None:
+        """Remember a verified envelope; raises `RemoteProtocolError` if it was handled before, or may have been."""
+        if envelope.id in self._issued:
+            raise RemoteProtocolError("replay", "seen before")
+        if envelope.issued_ms <= self.watermark_ms:
+            raise RemoteProtocolError("replay", "issued before the replay watermark")
+        self._issued[envelope.id] = envelope.issued_ms
+        if len(self._issued) > SEEN_MAX:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        by_age = sorted(self._issued.items(), key=lambda item: (item[1], item[0]))
+        gone = len(by_age) // 2
+        self.watermark_ms = max(self.watermark_ms, by_age[gone - 1][1])
+        self._issued = {key: issued for key, issued in by_age[gone:] if issued > self.watermark_ms}

@@ -1,0 +1,203 @@
+"""The bodies of the messages of a task (specs/07-beacon.md, specs/08-execution.md).
+
+Every one names its task, plan and step, so two tasks at once never mix and a late result cannot count for the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from protocol import canonical
+from protocol.constants import (
+    DEADLINE_MS_MAX,
+    LEASE_MS,
+    QUESTION_SIZE_MAX,
+    RESULT_TEXT_SIZE_MAX,
+    SEATS_MAX,
+    TOKENS_MAX,
+    WINDOW_MS_MAX,
+)
+from protocol.schema import Message, Rule, integer, one_of, raw, string
+
+ID_SIZE: Final = 32
+TASK_SIZE: Final = 16
+NONCE_SIZE: Final = 32
+
+_SKILL: Final = string(32, 1)
+_COUNT: Final = integer(0, 2**32)
+_STEP_RULES: Final[dict[str, Rule]] = {"task": raw(TASK_SIZE), "plan": integer(0, 15), "step": integer(0, 63)}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StepId:
+    """Which step of which plan of which task a message belongs to."""
+
+    task: bytes
+    plan: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _StepMessage(Message):
+    task: bytes
+    plan: int
+    step: int
+
+    @property
+    def step_id(self) -> StepId:
+        """The step that this message belongs to."""
+        return StepId(self.task, self.plan, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Beacon(_StepMessage):
+    """A requester looks for executors of one question, which is bound by hash and not shown."""
+
+    skill: str
+    answer: str
+    input_hash: bytes
+    seats: int
+    tokens_max: int
+    window_ms: int
+    deadline_ms: int
+    revision: int
+    TYPE: ClassVar[str] = "beacon"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+        "skill": _SKILL,
+        "answer": one_of("number", "list", "text"),
+        "input_hash": raw(ID_SIZE),
+        "seats": integer(1, SEATS_MAX),
+        "tokens_max": integer(1, TOKENS_MAX),
+        "window_ms": integer(1, WINDOW_MS_MAX),
+        "deadline_ms": integer(1, DEADLINE_MS_MAX),
+        "revision": integer(0, 2**32),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Bid(_StepMessage):
+    """An executor offers itself. A busy one bids too, with its load, so busy never looks like dead."""
+
+    beacon: bytes
+    queued: int
+    slots: int
+    tokens_per_s: int
+    TYPE: ClassVar[str] = "bid"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+        "beacon": raw(ID_SIZE),
+        "queued": integer(0, 1_000_000),
+        "slots": integer(1, 1_024),
+        "tokens_per_s": integer(0, 10_000_000),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class BidAck(_StepMessage):
+    """The requester's signature that it has this bid: leaving it out of the award can then be proven."""
+
+    bid: bytes
+    TYPE: ClassVar[str] = "bid_ack"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"bid": raw(ID_SIZE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Award(_StepMessage):
+    """A lease on one seat, with the question. `view` is the hash of the bids and integers that allocation used."""
+
+    beacon: bytes
+    bid: bytes
+    view: bytes
+    seat: int
+    nonce: bytes
+    question: str
+    lease_ms: int
+    TYPE: ClassVar[str] = "award"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+        "beacon": raw(ID_SIZE),
+        "bid": raw(ID_SIZE),
+        "view": raw(ID_SIZE),
+        "seat": integer(0, SEATS_MAX - 1),
+        "nonce": raw(NONCE_SIZE),
+        "question": string(QUESTION_SIZE_MAX, 1),
+        "lease_ms": integer(1, LEASE_MS),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(_StepMessage):
+    """The executor took the lease."""
+
+    award: bytes
+    TYPE: ClassVar[str] = "accept"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"award": raw(ID_SIZE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Decline(_StepMessage):
+    """The executor gives the lease back, before or after it accepted; the next bid gets the seat."""
+
+    award: bytes
+    reason: str
+    TYPE: ClassVar[str] = "decline"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+        "award": raw(ID_SIZE),
+        "reason": one_of("busy", "no_bid", "input", "model", "withdrawn"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(_StepMessage):
+    """The executor is alive and still at it: the lease is renewed."""
+
+    award: bytes
+    TYPE: ClassVar[str] = "progress"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"award": raw(ID_SIZE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Result(_StepMessage):
+    """What the executor's model wrote, reasoning and answer, with what it cost."""
+
+    award: bytes
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    inference_ms: int
+    TYPE: ClassVar[str] = "result"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+        "award": raw(ID_SIZE),
+        "text": string(RESULT_TEXT_SIZE_MAX),
+        "prompt_tokens": _COUNT,
+        "completion_tokens": _COUNT,
+        "inference_ms": _COUNT,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(_StepMessage):
+    """The requester needs this lease no more."""
+
+    award: bytes
+    TYPE: ClassVar[str] = "cancel"
+    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"award": raw(ID_SIZE)}
+
+
+DIRECT: Final[dict[str, type[Message]]] = {
+    kind.TYPE: kind for kind in (Bid, BidAck, Award, Accept, Decline, Progress, Result, Cancel)
+}
+_ALL: Final[tuple[type[Message], ...]] = (Beacon, *DIRECT.values())
+for _kind in _ALL:
+    _kind.check_table()
+
+
+def input_hash(nonce: bytes, question: str, answer: str, tokens_max: int) -> bytes:
+    """What a beacon binds: every executor gets this question with these limits, or can show that it did not."""
+    fields: dict[str, canonical.Value] = {
+        "nonce": nonce,
+        "question": question,
+        "answer": answer,
+        "tokens_max": tokens_max,
+    }
+    return hashlib.sha256(b"tutti/input/1\x00" + canonical.encode(fields)).digest()

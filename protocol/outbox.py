@@ -1,0 +1,73 @@
+"""Collects the effects of one step and seals what is sent.
+
+What a node sends to itself, or publishes, it also hears: a requester's own model bids like any other. Those copies never
+reach the driver; the core takes them from `local` within the same step.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from protocol.capability import Record
+from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
+from protocol.envelope import envelope_id, seal
+from protocol.events import Effect, Instant, Log, Publish, Send
+from protocol.identity import Signer
+from protocol.messages import Beacon
+from protocol.schema import Message
+
+BEACONS = "beacons"
+RECORDS = "records"
+TOPICS = (BEACONS, RECORDS)
+
+
+class Outbox:
+    """The effects of the current step, in order, and the clock that stamps them."""
+
+    def __init__(self, signer: Signer, network: bytes) -> None:
+        self.me = signer.public_key
+        self.network = network
+        self.now = Instant(0, 0)
+        self.effects: list[Effect] = []
+        self.local: deque[bytes] = deque()
+        self._signer = signer
+        self._effect = 0
+
+    def begin(self, now: Instant) -> None:
+        """Start a step."""
+        self.now = now
+        self.effects = []
+
+    def number(self) -> int:
+        """A new effect id."""
+        self._effect += 1
+        return self._effect
+
+    def emit(self, effect: Effect) -> None:
+        """Add an effect."""
+        self.effects.append(effect)
+
+    def log(self, level: str, event: str, fields: Mapping[str, str | int] | None = None) -> None:
+        """Add a log line."""
+        self.effects.append(Log(level, event, fields or {}))
+
+    def send(self, peer: bytes, message: Message) -> tuple[bytes, int]:
+        """Seal and send to one peer; gives the envelope's id and size."""
+        data = seal(self._signer, self.network, message.TYPE, peer, message.body(), self.now.wall_ms, LIFETIME_MS_MAX)
+        if peer == self.me:
+            self.local.append(data)
+        else:
+            self.effects.append(Send(self.number(), peer, data))
+        return envelope_id(data), len(data)
+
+    def publish_beacon(self, beacon: Beacon) -> tuple[bytes, int]:
+        """Seal and gossip a beacon; gives the envelope's id and size."""
+        data = seal(self._signer, self.network, beacon.TYPE, BEACONS, beacon.body(), self.now.wall_ms, LIFETIME_MS_MAX)
+        self.effects.append(Publish(BEACONS, data))
+        self.local.append(data)
+        return envelope_id(data), len(data)
+
+    def seal_record(self, record: Record) -> bytes:
+        """Seal this node's own record, to be gossiped and handed to peers."""
+        return seal(self._signer, self.network, record.TYPE, RECORDS, record.body(), self.now.wall_ms, RECORD_LIFETIME_MS_MAX)

@@ -1,0 +1,75 @@
+"""How a task ended, with everything a person needs to see why: bids, award, votes, tally, cost."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from protocol.requirement import Requirement
+from protocol.vote import Tally
+
+
+class OutcomeKind(enum.Enum):
+    """Every task ends in exactly one of these."""
+
+    ANSWERED = "answered"
+    UNEARNED = "unearned"
+    NO_BIDS = "no bids"
+    ALL_FAILED = "all failed"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class BidReport:
+    """A bid and what the requester knew of the bidder when it allocated."""
+
+    peer: bytes
+    queued: int
+    slots: int
+    tokens_per_s: int
+    hits: int
+    misses: int
+    weight: int
+    awarded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeatReport:
+    """One lease and its end: `state` is "answered", "abstained" or the reason why the seat went to the next bid."""
+
+    seat: int
+    peer: bytes
+    state: str
+    answer: str | None = None
+    weight: int = 0
+    inference_ms: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one task.
+
+    `answer` is canonical when `voted`; otherwise it is the text of the most trusted node that answered. `view` is the hash
+    that the awards carry, `latency_ms` runs from the request to this outcome, `inference_ms` is the longest time that an
+    executor whose result counted reported, `messages` and `bytes_total` are envelopes sent and received for this task.
+    """
+
+    task: bytes
+    kind: OutcomeKind
+    requirement: Requirement
+    skill_given: bool
+    voted: bool
+    answer: str | None
+    tally: Tally | None
+    beacon: bytes
+    view: bytes
+    bids: tuple[BidReport, ...]
+    seats: tuple[SeatReport, ...]
+    calibration_ms: int
+    latency_ms: int
+    inference_ms: int
+    messages: int
+    bytes_total: int
+    tokens: int

@@ -1,0 +1,68 @@
+"""The parameters that all nodes of one network share: its skills, their answers' type and example texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+
+from protocol import canonical, exercises
+from protocol.errors import LocalProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """A skill: `options` is K, the effective number of answers a wrong voter scatters over; it sets the prior mean 1/K."""
+
+    answer: str
+    options: int
+    tokens_max: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A network's name and rules. Nodes of different networks never read each other's messages."""
+
+    name: str
+    revision: int
+    skills: Mapping[str, Skill]
+
+    @cached_property
+    def network(self) -> bytes:
+        """The network id: 32 bytes that stand in every envelope."""
+        return hashlib.sha256(b"tutti/network/1\x00" + canonical.encode({"name": self.name})).digest()
+
+
+# Examples an exercise family: enough that every phrasing of a generator is near one of them.
+_EXAMPLES_PER_FAMILY: Final = 72
+
+
+def _examples(skill: str) -> tuple[str, ...]:
+    return tuple(
+        exercises.generate(skill, 1 + seed % 3, seed, family).text
+        for family in exercises.SKILLS[skill]
+        for seed in range(_EXAMPLES_PER_FAMILY)
+    )
+
+
+def _exercise_skills() -> Mapping[str, Skill]:
+    return MappingProxyType(
+        {
+            "arith": Skill("number", options=10, tokens_max=256, examples=_examples("arith")),
+            "lists": Skill("list", options=10, tokens_max=256, examples=_examples("lists")),
+        }
+    )
+
+
+_PRESETS: Final = ("dev", "local")
+
+
+def preset(name: str) -> Parameters:
+    """The parameters of the preset network `name`, "dev" or "local"."""
+    if name not in _PRESETS:
+        raise LocalProtocolError(f"no preset network {name!r}; there are {', '.join(_PRESETS)}")
+    return Parameters(name, revision=1, skills=_exercise_skills())

@@ -1,0 +1,311 @@
+"""The requester's side: beacon, bids, award, leases, vote, outcome (specs/07-beacon.md, specs/08-execution.md).
+
+Questions and audits take the same path with the same sizes and timing, so an executor cannot tell one from the other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from protocol.allocation import ReceivedBid, View, allocate
+from protocol.answers import answer_of
+from protocol.capability import GENERAL
+from protocol.constants import (
+    ACCEPT_MS_MAX,
+    BIDS_MAX,
+    LEASE_MS,
+    SEATS_DEFAULT,
+    WINDOW_MS_MAX,
+    WINDOW_MS_MIN,
+)
+from protocol.envelope import Envelope
+from protocol.errors import RemoteProtocolError
+from protocol.evidence import Counts, EvidenceBook
+from protocol.messages import (
+    Accept,
+    Award,
+    Beacon,
+    Bid,
+    BidAck,
+    Cancel,
+    Decline,
+    Progress,
+    Result,
+    StepId,
+    input_hash,
+)
+from protocol.outbox import Outbox
+from protocol.outcome import SeatReport
+from protocol.parameters import Parameters
+from protocol.task import SEAT, Phase, Seat, SeatState, Task
+
+
+class Candidates(Protocol):
+    """Who could answer a question of a skill: connected peers that offer it, and this node itself."""
+
+    def __call__(self, skill: str) -> list[bytes]:
+        """Public keys, sorted."""
+        ...
+
+
+class Requester:
+    """Tasks of this node as requester. `finish` is called once with each task that ended and why."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        parameters: Parameters,
+        evidence: EvidenceBook,
+        candidates: Candidates,
+        entropy: Callable[[int], bytes],
+        finish: Callable[[Task, str], None],
+    ) -> None:
+        self._outbox = outbox
+        self._parameters = parameters
+        self._evidence = evidence
+        self._candidates = candidates
+        self._entropy = entropy
+        self._finish = finish
+        self._tasks: dict[StepId, Task] = {}
+        self._skills = tuple(sorted(parameters.skills))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def tasks(self) -> list[Task]:
+        """Tasks that have not ended, oldest first."""
+        return list(self._tasks.values())
+
+    def counts(self, peer: bytes, skill: str) -> Counts:
+        """Evidence for `peer` in `skill`; for a general question that of all skills together."""
+        wall_ms = self._outbox.now.wall_ms
+        if skill == GENERAL:
+            return self._evidence.counts_over(peer, self._skills, wall_ms)
+        return self._evidence.counts(peer, skill, wall_ms)
+
+    # --- Beacon
+
+    def add(self, task: Task) -> None:
+        """Take in a task; it goes out with `open`."""
+        self._tasks[task.step_id] = task
+
+    def open(self, task: Task) -> None:
+        """Publish the beacon, which binds the question without showing it."""
+        now_ms = self._outbox.now.mono_ms
+        task.phase, task.opened_mono_ms, task.nonce = Phase.BIDDING, now_ms, self._entropy(32)
+        step = task.step_id
+        beacon = Beacon(
+            step.task,
+            step.plan,
+            step.step,
+            task.requirement.skill,
+            task.answer_kind,
+            input_hash(task.nonce, task.question, task.answer_kind, task.tokens_max),
+            SEATS_DEFAULT,
+            task.tokens_max,
+            WINDOW_MS_MAX,
+            max(1, task.ends_mono_ms - now_ms),
+            self._parameters.revision,
+        )
+        task.beacon_id, size = self._outbox.publish_beacon(beacon)
+        task.count(size)
+        self._log("beacon", task, {"skill": beacon.skill})
+
+    def on_bid(self, envelope: Envelope, bid: Bid) -> None:
+        """Take a bid, one a bidder, and acknowledge it by signature."""
+        task = self._tasks.get(bid.step_id)
+        if task is None or task.phase is not Phase.BIDDING or bid.beacon != task.beacon_id:
+            raise RemoteProtocolError("late", "a bid for no open beacon of ours")
+        if envelope.sender in task.bids:
+            raise RemoteProtocolError("repeated", "a second bid of one bidder")
+        if len(task.bids) >= BIDS_MAX:
+            raise RemoteProtocolError("limit", f"more than {BIDS_MAX} bids")
+        task.bids[envelope.sender] = ReceivedBid(envelope.sender, envelope.id, bid)
+        task.count(envelope.size)
+        _, size = self._outbox.send(envelope.sender, BidAck(bid.task, bid.plan, bid.step, envelope.id))
+        task.count(size)
+        self._log("bid", task, {"queued": bid.queued}, envelope.sender)
+
+    # --- Award
+
+    def _window_closes(self, task: Task) -> bool:
+        """Whether waiting for more bids cannot help, or has lasted long enough."""
+        elapsed_ms = self._outbox.now.mono_ms - task.opened_mono_ms
+        if elapsed_ms >= WINDOW_MS_MAX:
+            return True
+        skill = task.requirement.skill
+        expected = list(task.examinees) or self._candidates(skill)
+        if expected and all(peer in task.bids for peer in expected):
+            return True
+        if task.examinees:
+            return sum(peer in task.bids for peer in expected) >= SEATS_DEFAULT
+        earned = [peer for peer in expected if self.counts(peer, skill).weight(task.options) > 0]
+        earned.sort(key=lambda peer: (-self.counts(peer, skill).mean(task.options), peer))
+        best = earned[:SEATS_DEFAULT]
+        if len(best) == SEATS_DEFAULT and all(peer in task.bids for peer in best):
+            return True
+        return elapsed_ms >= WINDOW_MS_MIN and sum(peer in task.bids for peer in earned) >= SEATS_DEFAULT
+
+    def _award(self, task: Task) -> None:
+        bids = [bid for key, bid in sorted(task.bids.items()) if not task.examinees or key in task.examinees]
+        if not bids:
+            self._end(task, "no_bids")
+            return
+        counts = {bid.bidder: self.counts(bid.bidder, task.requirement.skill) for bid in bids}
+        newcomers = SEATS_DEFAULT if task.audit is not None else 0
+        task.view = View(task.options, newcomers, counts)
+        task.view_hash = task.view.hash(bids)
+        assignment = allocate(task.beacon_id, SEATS_DEFAULT, bids, task.view)
+        task.phase, task.reserves = Phase.RUNNING, deque(assignment.reserves)
+        # Free text is not voted: one seat, the most trusted bidder, and the next one only if it fails.
+        count = 1 if task.answer_kind == "text" else len(assignment.seats)
+        task.reserves.extendleft(reversed(assignment.seats[count:]))
+        for number, bid in enumerate(assignment.seats[:count]):
+            self._offer(task, number, bid)
+
+    def _offer(self, task: Task, number: int, bid: ReceivedBid) -> None:
+        step = task.step_id
+        award = Award(
+            step.task,
+            step.plan,
+            step.step,
+            task.beacon_id,
+            bid.id,
+            task.view_hash,
+            number,
+            task.nonce,
+            task.question,
+            LEASE_MS,
+        )
+        award_id, size = self._outbox.send(bid.bidder, award)
+        task.count(size)
+        task.seats.append(Seat(number, bid, award_id, self._outbox.now.mono_ms + ACCEPT_MS_MAX))
+        self._log("award", task, {"seat": number}, bid.bidder)
+
+    # --- Leases
+
+    def on_lease_message(self, envelope: Envelope, message: Accept | Progress | Decline | Result) -> None:
+        """Move the seat whose award the message names, if its sender holds it."""
+        task, seat = self._seat(envelope, message.step_id, message.award)
+        task.count(envelope.size)
+        if isinstance(message, Result):
+            self._result(task, seat, message)
+        elif isinstance(message, Decline):
+            self._fail(task, seat, "decline", f"declined: {message.reason}")
+        else:
+            self._move(seat, message.TYPE)
+            seat.expires_mono_ms = self._outbox.now.mono_ms + LEASE_MS
+
+    def on_unreachable(self, peer: bytes) -> None:
+        """A channel ended: its leases go to the next bids now rather than when they expire."""
+        for task in self.tasks():
+            for seat in list(task.seats):
+                if seat.holder.bidder == peer and (seat.state, "lost") in SEAT:
+                    self._fail(task, seat, "lost", "connection lost")
+            task.reserves = deque(bid for bid in task.reserves if bid.bidder != peer)
+            self._settle(task)
+
+    def _seat(self, envelope: Envelope, step: StepId, award: bytes) -> tuple[Task, Seat]:
+        task = self._tasks.get(step)
+        seat = next((seat for seat in task.seats if seat.award_id == award), None) if task else None
+        if task is None or seat is None:
+            raise RemoteProtocolError("late", "names no lease of a task at work")
+        if seat.holder.bidder != envelope.sender:
+            raise RemoteProtocolError("impostor", "speaks for another executor's lease")
+        return task, seat
+
+    def _move(self, seat: Seat, event: str) -> None:
+        state = SEAT.get((seat.state, event))
+        if state is None:
+            raise RemoteProtocolError("state", f"{event} of a seat that is {seat.state.value}")
+        seat.state = state
+
+    def _result(self, task: Task, seat: Seat, result: Result) -> None:
+        self._move(seat, "result")
+        answer = answer_of(task.answer_kind, result.text)
+        peer = seat.holder.bidder
+        weight = self.counts(peer, task.requirement.skill).weight(task.options)
+        task.texts[peer] = result.text
+        task.reports.append(
+            SeatReport(
+                seat.number,
+                peer,
+                "abstained" if answer is None else "answered",
+                answer,
+                weight,
+                result.inference_ms,
+                result.prompt_tokens,
+                result.completion_tokens,
+            )
+        )
+        self._log("vote", task, {"weight": weight, "ms": result.inference_ms}, peer)
+        if task.answer_kind == "text" and answer is None:
+            self._redispatch(task, seat)
+        self._settle(task)
+
+    def _fail(self, task: Task, seat: Seat, event: str, reason: str) -> None:
+        self._move(seat, event)
+        task.reports.append(SeatReport(seat.number, seat.holder.bidder, reason))
+        self._log("lease_missed", task, {"seat": seat.number, "reason": event}, seat.holder.bidder)
+        self._redispatch(task, seat)
+        self._settle(task)
+
+    def _redispatch(self, task: Task, seat: Seat) -> None:
+        if task.reserves:
+            self._offer(task, seat.number, task.reserves.popleft())
+
+    def _settle(self, task: Task) -> None:
+        """End the task when no seat is open any more."""
+        if task.phase is Phase.RUNNING and task.step_id in self._tasks:
+            if not any((seat.state, "result") in SEAT for seat in task.seats):
+                self._end(task, "settled")
+
+    # --- Time
+
+    def deadline_ms(self) -> int | None:
+        """The earliest instant at which some task has something to do."""
+        return min((self._next_ms(task) for task in self._tasks.values()), default=None)
+
+    def _next_ms(self, task: Task) -> int:
+        if task.phase is Phase.BIDDING:
+            elapsed_ms = self._outbox.now.mono_ms - task.opened_mono_ms
+            window_ms = WINDOW_MS_MIN if elapsed_ms < WINDOW_MS_MIN else WINDOW_MS_MAX
+            return min(task.ends_mono_ms, task.opened_mono_ms + window_ms)
+        open_seats = (seat.expires_mono_ms for seat in task.seats if (seat.state, "expired") in SEAT)
+        return min(task.ends_mono_ms, *open_seats, task.ends_mono_ms)
+
+    def advance(self) -> None:
+        """Close windows, expire leases, end tasks at their deadline."""
+        now_ms = self._outbox.now.mono_ms
+        for task in self.tasks():
+            if task.ends_mono_ms <= now_ms and task.phase is not Phase.CALIBRATING:
+                for seat in task.seats:
+                    if (seat.state, "expired") in SEAT:
+                        seat.state = SeatState.FAILED
+                        task.reports.append(SeatReport(seat.number, seat.holder.bidder, "deadline"))
+                        self._cancel(task, seat)
+                self._end(task, "deadline")
+            elif task.phase is Phase.BIDDING and self._window_closes(task):
+                self._award(task)
+            elif task.phase is Phase.RUNNING:
+                for seat in list(task.seats):
+                    if (seat.state, "expired") in SEAT and seat.expires_mono_ms <= now_ms:
+                        self._cancel(task, seat)
+                        self._fail(task, seat, "expired", "lease expired")
+
+    def _cancel(self, task: Task, seat: Seat) -> None:
+        step = task.step_id
+        _, size = self._outbox.send(seat.holder.bidder, Cancel(step.task, step.plan, step.step, seat.award_id))
+        task.count(size)
+
+    def _end(self, task: Task, reason: str) -> None:
+        del self._tasks[task.step_id]
+        self._finish(task, reason)
+
+    def _log(self, event: str, task: Task, fields: dict[str, str | int], peer: bytes | None = None) -> None:
+        named: dict[str, str | int] = {"task": task.id.hex(), "audit": int(task.audit is not None)}
+        if peer is not None:
+            named["peer"] = peer.hex()
+        self._outbox.log("debug", event, named | fields)

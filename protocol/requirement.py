@@ -1,0 +1,72 @@
+"""Which skill a question needs: integer similarity of hashed character n-grams (specs/07-beacon.md).
+
+Digits are folded into one, because a question's kind is in its words. A question like none of the examples is `general`.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.capability import GENERAL
+from protocol.parameters import Parameters
+
+_GRAM: Final = 3
+_DIGITS: Final = re.compile(r"[0-9]+")
+_BUCKETS: Final = 1 << 16
+# A question is compared by its start; a long preamble would only cost time.
+_LENGTH_MAX: Final = 512
+# Least squared cosine, in thousandths, with the nearest example: .55 ^ 2.
+_SIMILARITY_MIN: Final = 302
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """The skill a question was mapped to and how near the nearest example was: squared cosine in thousandths."""
+
+    skill: str
+    similarity: int
+
+
+def _grams(text: str) -> dict[int, int]:
+    folded = f" {_DIGITS.sub('0', ' '.join(text[:_LENGTH_MAX].lower().split()))} "
+    counts: dict[int, int] = {}
+    for start in range(max(1, len(folded) - _GRAM + 1)):
+        bucket = zlib.crc32(folded[start : start + _GRAM].encode()) % _BUCKETS
+        counts[bucket] = counts.get(bucket, 0) + 1
+    return counts
+
+
+def _square(grams: Mapping[int, int]) -> int:
+    return sum(count * count for count in grams.values())
+
+
+class RequirementMap:
+    """Maps texts to skills by a network's examples."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._examples: list[tuple[str, dict[int, int], int]] = []
+        for skill in sorted(parameters.skills):
+            # Examples that differ only in their digits are one after folding.
+            seen: set[tuple[tuple[int, int], ...]] = set()
+            for example in parameters.skills[skill].examples:
+                grams = _grams(example)
+                key = tuple(sorted(grams.items()))
+                if key not in seen:
+                    seen.add(key)
+                    self._examples.append((skill, grams, _square(grams)))
+
+    def __call__(self, text: str) -> Requirement:
+        """The skill of the nearest example, or `general`; ties go to the first skill by name."""
+        grams = _grams(text)
+        square = _square(grams)
+        best = Requirement(GENERAL, 0)
+        for skill, example, example_square in self._examples:
+            dot = sum(count * example.get(bucket, 0) for bucket, count in grams.items())
+            similarity = 1_000 * dot * dot // (square * example_square)
+            if similarity > best.similarity:
+                best = Requirement(skill, similarity)
+        return best if best.similarity >= _SIMILARITY_MIN else Requirement(GENERAL, best.similarity)
