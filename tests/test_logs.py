@@ -1,0 +1,131 @@
+"""The log: what it shows, and that prompts, answers and keys cannot get into it."""
+
+import ast
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node import logs
+
+REPOSITORY = Path(__file__).parent.parent
+SECRET = "why is the sky blue, and what does 12 plus 30 make?"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
+    levels = {name: logging.getLogger(name).level for name in ("node", "protocol", "simnet")}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.raiseExceptions = raising
+    logging.captureWarnings(capture=False)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+
+
+def test_terminal__one_readable_line_with_fields() -> None:
+    stream = Terminal()
+    logs.configure("info", stream)
+    logging.getLogger("node.daemon").info("peer connected", extra={"peer": "12D3KooW", "elapsed_ms": 12})
+    line = stream.getvalue()
+    assert line.endswith("info    node.daemon: peer connected peer=12D3KooW elapsed_ms=12\n")
+
+
+def test_elsewhere__one_json_object_a_line() -> None:
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    logging.getLogger("node.daemon").warning("dial failed", extra={"address": "/ip4/192.0.2.7/tcp/1", "attempt": 3})
+    line = json.loads(stream.getvalue())
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "warning",
+        "logger": "node.daemon",
+        "event": "dial failed",
+        "address": "/ip4/192.0.2.7/tcp/1",
+        "attempt": 3,
+    }
+
+
+def test_level__applies_to_our_packages_and_others_stay_at_warning() -> None:
+    stream = io.StringIO()
+    logs.configure("debug", stream)
+    logging.getLogger("node.x").debug("ours")
+    logging.getLogger("libp2p.x").info("theirs %s", 1)
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["ours"]
+
+
+@pytest.mark.parametrize("logger", ["node.daemon", "libp2p.pubsub"])
+def test_redaction__arguments_are_never_rendered(logger: str) -> None:
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    logging.getLogger(logger).warning("got %s", SECRET)
+    assert json.loads(stream.getvalue())["event"] == "got %s"
+
+
+def test_redaction__another_librarys_finished_text_is_withheld() -> None:
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    logging.getLogger("libp2p.pubsub").error(f"cannot parse {SECRET}")  # noqa: G004 - what libraries do
+    assert SECRET not in stream.getvalue()
+    assert "test_logs" in json.loads(stream.getvalue())["event"]
+
+
+def test_redaction__an_exception_shows_type_and_place_but_not_its_message() -> None:
+    stream = io.StringIO()
+    logs.configure("info", stream)
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        logging.getLogger("node.daemon").exception("worker failed")
+    line = json.loads(stream.getvalue())
+    assert line["error"] == "ValueError"
+    assert line["at"].startswith("test_logs.py:")
+    assert SECRET not in stream.getvalue()
+
+
+@given(st.text())
+def test_redaction__no_field_shows_a_sentence_but_those_of_the_owner(text: str) -> None:
+    words = {name for name, form in logs.FIELDS.items() if not form.fullmatch("a b")}
+    record = logging.makeLogRecord({"name": "node.x", "msg": "event", **dict.fromkeys(words, f"{text} and {text}")})
+    assert set(logs.fields_of(record).values()) == {logs.WITHHELD}
+    assert words >= {"peer", "address", "code", "task"}
+
+
+@given(st.text(), st.text())
+def test_form__a_record_is_one_line_whatever_it_holds(message: str, value: str) -> None:
+    record = logging.makeLogRecord({"name": "node.x", "msg": message, "path": value, "peer": value, "unknown": value})
+    for formatter in (logs.TerminalFormatter(), logs.JsonFormatter()):
+        assert len(formatter.format(record).splitlines()) == 1
+
+
+def test_source__our_logging_calls_have_a_literal_text_and_known_fields() -> None:
+    """The redaction rests on this: in our own source a message is a literal and data travels in `extra=`."""
+    methods = {"debug", "info", "warning", "error", "exception", "critical"}
+    for package in ("node", "protocol"):
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+                    continue
+                target = ast.unparse(call.func.value).lower()
+                if call.func.attr not in methods or not target.endswith(("log", "logger")):
+                    continue
+                where = f"{path}:{call.lineno}"
+                assert len(call.args) == 1, f"{where}: data belongs in extra="
+                assert isinstance(call.args[0], ast.Constant), f"{where}: the text must be a literal"
+                for keyword in call.keywords:
+                    if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict):
+                        names = {ast.literal_eval(name) for name in keyword.value.keys if name is not None}
+                        assert names <= set(logs.FIELDS), f"{where}: {names - set(logs.FIELDS)} not in node.logs.FIELDS"
