@@ -240,7 +240,7 @@ class Requester:
                 result.completion_tokens,
             )
         )
-        self._log("vote", task, {"weight": weight, "ms": result.inference_ms}, peer)
+        self._log("vote", task, {"weight": weight, "elapsed_ms": result.inference_ms}, peer)
         if task.answer_kind == "text" and answer is None:
             self._redispatch(task, seat)
         self._settle(task)

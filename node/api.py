@@ -1,0 +1,213 @@
+"""The daemon's HTTP API on loopback: bearer token in a file that only the owner reads.
+
+`/healthz` answers without the token: the process is alive. Everything else is the owner's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node.engine import EngineError
+from node.errors import UserError
+from node.home import write_private
+from node.reports import outcome_json, peers_json, skills_json
+from protocol.answers import answer_of
+from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX
+from protocol.errors import LocalProtocolError
+from protocol.events import AuditsWanted, RequestMade
+from protocol.identity import peer_id
+
+if TYPE_CHECKING:
+    from node.daemon import Running
+
+_BODY_SIZE_MAX = 4 * QUESTION_SIZE_MAX
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class _Ask(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    question: str
+    skill: str | None = None
+    deadline_ms: int = Field(DEADLINE_MS_DEFAULT, ge=1, le=DEADLINE_MS_MAX)
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)
+
+
+class Api:
+    """Serves one node. `file` gets the port and the token while the node runs."""
+
+    def __init__(self, node: Running, file: Path, port: int) -> None:
+        self._node = node
+        self._file = file
+        self._port = port
+        self._token = secrets.token_urlsafe(32)
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Listen on loopback; raises `UserError` when the port is taken."""
+        application = web.Application(client_max_size=_BODY_SIZE_MAX, middlewares=[self._guard])
+        application.add_routes(
+            [
+                web.get("/healthz", self._health),
+                web.get("/v1/status", self._status),
+                web.get("/v1/peers", self._peers),
+                web.get("/v1/audits", self._audits),
+                web.get("/v1/events", self._events),
+                web.post("/v1/audits", self._begin_audits),
+                web.post("/v1/ask", self._ask),
+                web.post("/v1/infer", self._infer),
+            ]
+        )
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", self._port)
+            try:
+                await site.start()
+            except OSError as error:
+                raise UserError(
+                    f"the API's port {self._port} is taken: stop what uses it, or set --api-port 0 for a free one"
+                ) from error
+            port = runner.addresses[0][1]
+            write_private(self._file, json.dumps({"port": port, "token": self._token}).encode())
+            yield
+        finally:
+            self._file.unlink(missing_ok=True)
+            await runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.path != "/healthz":
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
+                return _error(401, "the bearer token is missing or wrong; it stands in the daemon's api.json")
+        try:
+            return await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            return _error(413, f"a question has at most {QUESTION_SIZE_MAX} bytes")
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def _status(self, _: web.Request) -> web.Response:
+        node = self._node
+        core, engine = node.executor.core, node.engine
+        wall_ms = time.time_ns() // 1_000_000
+        model = engine.model if engine is not None else None
+        return web.json_response(
+            {
+                "peer_id": peer_id(node.peer),
+                "network": node.parameters.name,
+                "addresses": node.transport.addresses(),
+                "uptime_s": round(time.monotonic() - node.started),
+                "peers_connected": len(node.transport.peers()),
+                "peers_known": len(core.peers.all()),
+                "model": None
+                if model is None or engine is None
+                else {
+                    "name": model.name,
+                    "sha256": model.sha256,
+                    "parameters": model.parameters,
+                    "quantisation": model.quantisation,
+                    "context": model.context,
+                    "tokens_per_s": model.tokens_per_s,
+                    "pid": engine.pid,
+                    "restarts": engine.restarts,
+                },
+                "skills": skills_json(core, node.peer, dict(core.own_record.skills), wall_ms),
+                "tasks": core.tasks,
+                "leases": core.leases,
+                "answered": node.executor.outcomes,
+                "rejected": dict(sorted(core.rejected.items())),
+                "transport": dict(node.transport.counters()),
+            }
+        )
+
+    async def _peers(self, _: web.Request) -> web.Response:
+        return web.json_response({"peers": peers_json(self._node.executor.core, time.time_ns() // 1_000_000)})
+
+    async def _audits(self, _: web.Request) -> web.Response:
+        audits = self._node.executor.core.audits
+        return web.json_response(
+            {
+                "settled": audits.settled(audits.skills),
+                "tasks": audits.done,
+                "messages": audits.messages,
+                "bytes": audits.bytes_total,
+                "tokens": audits.tokens,
+            }
+        )
+
+    async def _begin_audits(self, request: web.Request) -> web.Response:
+        self._node.executor.feed(AuditsWanted())
+        return await self._audits(request)
+
+    async def _ask(self, request: web.Request) -> web.Response:
+        asked = await self._parse(request)
+        if isinstance(asked, web.Response):
+            return asked
+        node = self._node
+        if not node.transport.peers():
+            return _error(
+                409,
+                "no peers: this node is connected to nobody; start it with --bootstrap MULTIADDR of a running node, "
+                "or run `tutti dev` for a network of your own",
+            )
+        identifier = secrets.token_bytes(16)
+        future = node.executor.expect(identifier)
+        try:
+            node.executor.feed(RequestMade(identifier, asked.question, asked.skill, asked.deadline_ms))
+        except LocalProtocolError as error:
+            future.cancel()
+            return _error(400, str(error))
+        return web.json_response(outcome_json(await future))
+
+    async def _infer(self, request: web.Request) -> web.Response:
+        """Ask this node's own model and nobody else: for evaluations, and to see what one's model does alone."""
+        asked = await self._parse(request)
+        if isinstance(asked, web.Response):
+            return asked
+        engine = self._node.engine
+        if engine is None:
+            return _error(409, "this node has no model; start it with --model NAME or --model FILE.gguf")
+        skill = self._node.parameters.skills.get(asked.skill or "")
+        try:
+            completion = await engine.infer(asked.question, skill.tokens_max if skill else 512, asked.deadline_ms)
+        except EngineError as error:
+            return _error(503, str(error))
+        return web.json_response(
+            {
+                "answer": answer_of(skill.answer if skill else "text", completion.text),
+                "tokens": completion.prompt_tokens + completion.completion_tokens,
+                "inference_ms": completion.elapsed_ms,
+            }
+        )
+
+    async def _parse(self, request: web.Request) -> _Ask | web.Response:
+        try:
+            return _Ask.model_validate_json(await request.read())
+        except ValidationError as error:
+            first = error.errors()[0]
+            return _error(400, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """One JSON object a line, as things happen, until the client goes."""
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        with self._node.events.listen() as queue, contextlib.suppress(ConnectionError):
+            while True:
+                event: dict[str, Any] = await queue.get()
+                await response.write(json.dumps(event).encode() + b"\n")
+        return response

@@ -1,0 +1,239 @@
+"""One node: identity, store, model, network, core and API, put together and taken apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from node.api import Api
+from node.config import Config
+from node.engine import Engine, EngineError, ModelInfo
+from node.errors import UserError
+from node.events import EventStream
+from node.executor import Executor
+from node.home import NetworkHome, load_or_create_seed
+from node.libp2p_address import parse_address
+from node.libp2p_transport import Libp2pTransport
+from node.llama_engine import LlamaEngine
+from node.models import find, packaged
+from node.store import Store
+from node.transport import (
+    FrameReceived,
+    GossipReceived,
+    PeerConnected,
+    PeerLost,
+    Transport,
+    TransportError,
+    TransportRestarted,
+    Validator,
+    Verdict,
+)
+from protocol import gossip
+from protocol.capability import Record
+from protocol.constants import DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MIN
+from protocol.core import Core
+from protocol.events import Log, MessageReceived, ModelChanged
+from protocol.events import PeerConnected as CorePeerConnected
+from protocol.events import PeerLost as CorePeerLost
+from protocol.identity import KeySigner
+from protocol.outbox import TOPICS
+from protocol.parameters import Parameters, preset
+
+_log = logging.getLogger("tutti")
+_VERDICTS = {
+    gossip.Verdict.ACCEPT: Verdict.ACCEPT,
+    gossip.Verdict.IGNORE: Verdict.IGNORE,
+    gossip.Verdict.REJECT: Verdict.REJECT,
+}
+_MODEL_CHECK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A node that runs."""
+
+    config: Config
+    executor: Executor
+    transport: Transport
+    engine: Engine | None
+    parameters: Parameters
+    events: EventStream
+    started: float
+    failed: asyncio.Future[UserError]
+
+    @property
+    def peer(self) -> bytes:
+        """This node's public key."""
+        return self.executor.core.me
+
+
+@contextlib.asynccontextmanager
+async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], Engine] | None = None) -> AsyncIterator[Running]:
+    """Start a node and stop it on leaving; raises `UserError` in one line. `wrap` is for `tutti dev` alone."""
+    home.create()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(home.locked())
+        seed, _ = load_or_create_seed(home.identity_file)
+        parameters = preset(config.network)
+        store = Store(home.database_file)
+        stack.callback(store.close)
+        engine = _engine(config)
+        if engine is not None and wrap is not None:
+            engine = wrap(engine)
+        transport = Libp2pTransport(seed, list(config.listen_on))
+        topics = {topic: f"/tutti/{parameters.network.hex()[:16]}/{topic}/1" for topic in TOPICS}
+        for topic, name in topics.items():
+            transport.subscribe(name, _validator(parameters.network, topic))
+        stack.push_async_callback(transport.close)
+        if engine is not None:
+            stack.push_async_callback(engine.close)
+        await _start(engine, transport)
+        core = Core(KeySigner(seed), parameters, _own_record(config, engine), secrets.token_bytes, store.rows())
+        failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
+        events = EventStream()
+        executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))
+        stack.push_async_callback(executor.close)
+        executor.start()
+        node = Running(config, executor, transport, engine, parameters, events, time.monotonic(), failed)
+        for work in (_receive(node), _bootstrap(node), _watch_model(node)):
+            task = asyncio.create_task(work)
+            task.add_done_callback(lambda ended: _report_end(ended, failed))
+            stack.callback(task.cancel)
+        await stack.enter_async_context(Api(node, home.api_file, config.api_port).serving())
+        yield node
+
+
+def _fail(failed: asyncio.Future[UserError], error: UserError) -> None:
+    if not failed.done():
+        failed.set_result(error)
+
+
+def _report_end(ended: asyncio.Task[None], failed: asyncio.Future[UserError]) -> None:
+    """A background task that ends by itself ends the node, with its reason, rather than leaving it half alive."""
+    if ended.cancelled():
+        return
+    error = ended.exception()
+    if isinstance(error, UserError):
+        _fail(failed, error)
+    elif isinstance(error, TransportError):
+        _fail(failed, UserError(str(error)))
+    elif error is not None:
+        _log.error("a task of the node ended", exc_info=error)
+        _fail(failed, UserError(f"internal error: {type(error).__name__}; the log has the details"))
+
+
+def _engine(config: Config) -> Engine | None:
+    if config.model == "none":
+        return None
+    try:
+        path, digest = find(config.model)
+        return LlamaEngine(
+            path,
+            expected_sha256=digest,
+            threads=config.threads or os.cpu_count() or 1,
+            slots=config.slots,
+            context=config.context or None,
+            gpu_layers=config.gpu_layers,
+        )
+    except EngineError as error:
+        raise UserError(str(error)) from error
+
+
+async def _start(engine: Engine | None, transport: Transport) -> None:
+    """Load the model and open the network at the same time: both take most of a second."""
+    starting = [transport.start()] if engine is None else [transport.start(), engine.start()]
+    results = await asyncio.gather(*starting, return_exceptions=True)
+    for result in results:
+        if isinstance(result, EngineError | TransportError):
+            raise UserError(str(result)) from result
+        if isinstance(result, BaseException):
+            raise result
+
+
+def _own_record(config: Config, engine: Engine | None) -> Record:
+    model: ModelInfo | None = engine.model if engine is not None else None
+    return Record(
+        sequence=0,
+        skills=_declared(config, model),
+        model=model.name[:128] if model else "",
+        parameters=model.parameters if model else 0,
+        quantisation=model.quantisation[:32] if model else "",
+        weights_hash=model.sha256 if model else "",
+        context=model.context if model else 0,
+        tokens_per_s=model.tokens_per_s if model else 0,
+        slots=config.slots,
+        available=engine is not None,
+        addresses=(),
+    )
+
+
+def _declared(config: Config, model: ModelInfo | None) -> dict[str, int]:
+    """Skills with their declared prior in thousandths: from the configuration, else from the packaged model's manifest."""
+    if model is None:
+        return {}
+    manifest = {entry.sha256: entry.entry for entry in packaged()}.get(model.sha256, {})
+    priors = {str(skill): int(prior) for skill, prior in dict(manifest.get("skills", {})).items()}
+    if config.skills is None:
+        return priors
+    return {skill: priors.get(skill, 500) for skill in config.skills}
+
+
+def _validator(network: bytes, topic: str) -> Validator:
+    return lambda data: _VERDICTS[gossip.validate(data, network, topic, time.time_ns() // 1_000_000)[0]]
+
+
+async def _receive(node: Running) -> None:
+    """Turn what the network brings into inputs of the core."""
+    while True:
+        event = await node.transport.receive()
+        match event:
+            case FrameReceived():
+                node.executor.feed(MessageReceived(event.peer, event.data))
+            case GossipReceived():
+                node.executor.feed(MessageReceived(None, event.data))
+            case PeerConnected():
+                node.executor.feed(CorePeerConnected(event.peer))
+            case PeerLost():
+                node.executor.feed(CorePeerLost(event.peer))
+            case TransportRestarted():
+                node.events.emit(Log("warning", "network_restarted", {"reason": event.reason}))
+
+
+async def _bootstrap(node: Running) -> None:
+    """Dial the given bootstraps until each was reached once and again when no peer is left, with backoff, for ever."""
+    waiting = {parse_address(address)[1]: address for address in node.config.bootstrap}
+    waiting.pop(node.peer, None)
+    backoff_ms = DIAL_BACKOFF_MS_MIN
+    reached: set[bytes] = set()
+    while waiting:
+        connected = set(node.transport.peers())
+        for key, address in waiting.items():
+            if key in connected or (key in reached and connected):
+                continue
+            try:
+                await node.transport.dial(address)
+                reached.add(key)
+            except TransportError as error:
+                node.events.emit(Log("warning", "bootstrap_failed", {"reason": str(error)}))
+        alive = bool(node.transport.peers())
+        backoff_ms = DIAL_BACKOFF_MS_MIN if alive else min(2 * backoff_ms, DIAL_BACKOFF_MS_MAX)
+        await asyncio.sleep(backoff_ms / 1_000 if not alive else DIAL_BACKOFF_MS_MAX / 1_000)
+
+
+async def _watch_model(node: Running) -> None:
+    """Tell the network when the model's process is lost and when it is back, rather than letting leases time out."""
+    if node.engine is None:
+        return
+    available = True
+    while True:
+        await asyncio.sleep(_MODEL_CHECK_S)
+        alive = node.engine.pid is not None
+        if alive != available:
+            available = alive
+            node.executor.feed(ModelChanged(alive, node.engine.model.tokens_per_s))

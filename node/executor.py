@@ -1,0 +1,199 @@
+"""Drives a `protocol.core.Core` under real time: inputs from transport, engine and owner in, effects carried out in order.
+
+`simnet/host.py` is the other driver; both keep the contract of `protocol/events.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from node.engine import Engine, EngineError
+from node.errors import UserError
+from node.libp2p_address import parse_address
+from node.store import Store
+from node.transport import Transport, TransportError
+from protocol.core import Core
+from protocol.events import (
+    AddressesChanged,
+    CancelInference,
+    Deliver,
+    Dial,
+    Effect,
+    EffectDone,
+    Infer,
+    InferenceResult,
+    Input,
+    Instant,
+    Log,
+    Persist,
+    Publish,
+    Send,
+    TimerFired,
+)
+from protocol.identity import peer_id
+from protocol.outcome import Outcome
+
+# Effects waiting to be carried out; far above what one step makes. Reaching it means that the transport stands still.
+_QUEUE_MAX = 65_536
+
+
+def now() -> Instant:
+    """The two clocks of the contract."""
+    return Instant(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+
+
+class Executor:
+    """Feeds the core and carries out its effects. All calls belong to one running event loop.
+
+    `topics` maps the core's topic names to the transport's; `on_log` gets every log effect; `on_fatal` is called once when
+    the store fails, for nothing may leave this node that it could not write down first.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        transport: Transport,
+        engine: Engine | None,
+        store: Store,
+        topics: dict[str, str],
+        on_log: Callable[[Log], None],
+        on_fatal: Callable[[UserError], None],
+    ) -> None:
+        self.core = core
+        self.outcomes = 0
+        self._transport = transport
+        self._engine = engine
+        self._store = store
+        self._topics = topics
+        self._on_log = on_log
+        self._on_fatal = on_fatal
+        self._effects: asyncio.Queue[Effect] = asyncio.Queue()
+        self._waiting: dict[bytes, asyncio.Future[Outcome]] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._carrier: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to carry out effects."""
+        self._carrier = asyncio.create_task(self._carry_out_all())
+        self.feed(AddressesChanged(tuple(self._transport.addresses())))
+
+    async def close(self) -> None:
+        """Stop; requests that wait are cancelled."""
+        tasks = [task for task in (self._carrier, *self._running.values(), *self._background) if task is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for future in self._waiting.values():
+            future.cancel()
+
+    def feed(self, event: Input) -> None:
+        """Give one input to the core; raises `LocalProtocolError` only for a request that breaks the rules."""
+        effects = self.core.step(event, now())
+        rows = [effect for effect in effects if isinstance(effect, Persist)]
+        if rows:
+            # Rows are written before anything of the same step leaves; earlier than the order asks, never later.
+            try:
+                self._store.write(rows)
+            except UserError as error:
+                self._on_fatal(error)
+                return
+        self._queue(effects)
+        self._set_timer()
+
+    def expect(self, request: bytes) -> asyncio.Future[Outcome]:
+        """The future outcome of a request that is about to be fed."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting[request] = future
+        future.add_done_callback(lambda _: self._waiting.pop(request, None))
+        return future
+
+    def _queue(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Log):
+                self._on_log(effect)
+            elif isinstance(effect, Deliver):
+                self.outcomes += 1
+                future = self._waiting.get(effect.request)
+                if future is not None and not future.done():
+                    future.set_result(effect.outcome)
+            elif not isinstance(effect, Persist):
+                if self._effects.qsize() >= _QUEUE_MAX:
+                    self._on_fatal(UserError("the network stands still: its queue of messages is full; start the node again"))
+                    return
+                self._effects.put_nowait(effect)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_ms = self.core.deadline()
+        if due_ms is not None:
+            delay_ms = max(0, due_ms - now().mono_ms)
+            self._timer = asyncio.get_running_loop().call_later(delay_ms / 1_000, self.feed, TimerFired())
+
+    async def _carry_out_all(self) -> None:
+        while True:
+            effect = await self._effects.get()
+            match effect:
+                case Send():
+                    await self._send(effect)
+                case Publish():
+                    try:
+                        await self._transport.publish(self._topics[effect.topic], effect.data)
+                    except TransportError as error:
+                        self._on_log(Log("warning", "publish_failed", {"reason": str(error)}))
+                case Infer():
+                    self._running[effect.effect] = asyncio.create_task(self._infer(effect))
+                case CancelInference():
+                    task = self._running.pop(effect.effect, None)
+                    if task is not None:
+                        task.cancel()
+                case Dial():
+                    task = asyncio.create_task(self._dial(effect))
+                    self._background.add(task)
+                    task.add_done_callback(self._background.discard)
+                case _:
+                    raise AssertionError(f"no way to carry out {effect!r}")
+
+    async def _send(self, effect: Send) -> None:
+        try:
+            await self._transport.send(effect.peer, effect.data)
+        except TransportError as error:
+            self.feed(EffectDone(effect.effect, error=str(error)))
+
+    async def _infer(self, effect: Infer) -> None:
+        if self._engine is None:
+            done = EffectDone(effect.effect, error="this node has no model")
+        else:
+            try:
+                completion = await self._engine.infer(effect.prompt, effect.tokens_max, effect.deadline_ms)
+                result = InferenceResult(
+                    completion.text, completion.prompt_tokens, completion.completion_tokens, completion.elapsed_ms
+                )
+                done = EffectDone(effect.effect, result=result)
+            except EngineError as error:
+                done = EffectDone(effect.effect, error=str(error))
+        self._running.pop(effect.effect, None)
+        self.feed(done)
+
+    async def _dial(self, effect: Dial) -> None:
+        reason = "no address"
+        for address in effect.addresses:
+            try:
+                # A record's addresses are its author's claim: dial them only as the peer that signed it.
+                _, claimed = parse_address(address)
+                if claimed != effect.peer:
+                    reason = f"{address} names another peer than {peer_id(effect.peer)}"
+                    continue
+                await self._transport.dial(address)
+            except TransportError as error:
+                reason = str(error)
+                continue
+            return
+        self.feed(EffectDone(effect.effect, error=reason))

@@ -1,0 +1,111 @@
+"""What the daemon tells about itself and its tasks, as JSON values with stable names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocol.constants import EVIDENCE_ONE, WEIGHT_ONE
+from protocol.core import Core
+from protocol.identity import peer_id
+from protocol.outcome import Outcome
+
+
+def weight_bits(weight: int) -> float:
+    """A weight for people: log2 units, two decimals."""
+    return round(weight / WEIGHT_ONE, 2)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome with bids, award, votes, tally and cost."""
+    tally = outcome.tally
+    peers = {bid.peer for bid in outcome.bids} | {seat.peer for seat in outcome.seats}
+    names = {peer: peer_id(peer) for peer in peers}
+    votes = [
+        {
+            "peer_id": names[seat.peer],
+            "answer": seat.answer,
+            "weight": weight_bits(seat.weight),
+            "agrees": outcome.voted and seat.answer is not None and seat.answer == outcome.answer,
+            "inference_ms": seat.inference_ms,
+            "tokens": seat.prompt_tokens + seat.completion_tokens,
+        }
+        for seat in outcome.seats
+        if seat.state in ("answered", "abstained")
+    ]
+    return {
+        "task": outcome.task.hex(),
+        "outcome": outcome.kind.value,
+        "voted": outcome.voted,
+        "answer": outcome.answer,
+        "skill": outcome.requirement.skill,
+        "skill_given": outcome.skill_given,
+        "similarity": outcome.requirement.similarity / 1_000,
+        "margin": tally.margin / 1_000 if tally is not None else None,
+        "support": [
+            {"answer": answer, "weight": weight_bits(total) if tally.earned else total} for answer, total in tally.support
+        ]
+        if tally is not None
+        else [],
+        "earned": tally.earned if tally is not None else False,
+        "abstained": tally.abstained if tally is not None else 0,
+        "bids": [
+            {
+                "peer_id": names[bid.peer],
+                "queued": bid.queued,
+                "tokens_per_s": bid.tokens_per_s,
+                "hits": round(bid.hits / EVIDENCE_ONE, 1),
+                "misses": round(bid.misses / EVIDENCE_ONE, 1),
+                "weight": weight_bits(bid.weight),
+                "awarded": bid.awarded,
+            }
+            for bid in outcome.bids
+        ],
+        "award": {
+            "beacon": outcome.beacon.hex(),
+            "view": outcome.view.hex(),
+            "seats": [{"seat": seat.seat, "peer_id": names[seat.peer], "state": seat.state} for seat in outcome.seats],
+        },
+        "votes": votes,
+        "calibration_ms": outcome.calibration_ms,
+        "latency_ms": outcome.latency_ms,
+        "inference_ms": outcome.inference_ms,
+        "messages": outcome.messages,
+        "bytes": outcome.bytes_total,
+        "tokens": outcome.tokens,
+    }
+
+
+def peers_json(core: Core, wall_ms: int) -> list[dict[str, Any]]:
+    """Every known peer, connected ones first, with what its record says and what this node found out itself."""
+    rows = []
+    for key, peer in core.peers.all():
+        record = peer.record
+        rows.append(
+            {
+                "peer_id": peer_id(key),
+                "connected": peer.connected,
+                "model": record.model if record else None,
+                "quantisation": record.quantisation if record else None,
+                "parameters": record.parameters if record else None,
+                "available": record.available if record else None,
+                "tokens_per_s": record.tokens_per_s if record else None,
+                "addresses": list(record.addresses) if record else [],
+                "skills": skills_json(core, key, dict(record.skills) if record else {}, wall_ms),
+            }
+        )
+    return sorted(rows, key=lambda row: (not row["connected"], str(row["peer_id"])))
+
+
+def skills_json(core: Core, key: bytes, declared: dict[str, int], wall_ms: int) -> dict[str, dict[str, Any]]:
+    """For each declared skill: the claim, the evidence and the weight that follows from the evidence alone."""
+    rows = {}
+    for skill in sorted(declared):
+        counts = core.counts(key, skill, wall_ms)
+        known = core.parameters.skills.get(skill)
+        rows[skill] = {
+            "declared": declared[skill] / 1_000,
+            "hits": round(counts.hits / EVIDENCE_ONE, 1),
+            "misses": round(counts.misses / EVIDENCE_ONE, 1),
+            "weight": weight_bits(counts.weight(known.options)) if known else 0.0,
+        }
+    return rows
