@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ SILENT_CHECKS = 2
 first check runs before what the worker wrote meanwhile is read."""
 LOAD_SILENCE_S = 300.0
 """A worker that loads says nothing; a large model on a slow disk takes minutes."""
+EXIT_S = 1.0
+"""How long a worker that closed its output may take to end by itself."""
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parent.parent)
 
@@ -66,6 +69,9 @@ class WorkerProcess:
         helpers = [asyncio.create_task(self._watch(process)), asyncio.create_task(self._listen(process.stderr))]
         try:
             await self._read(process.stdout)
+            # Python closes its output some time before it ends, and how it ends is what we shall report.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), EXIT_S)
         finally:
             helpers[0].cancel()
             # It has nothing to save, so it is never asked to end. One that has ended keeps its own exit status.
@@ -91,9 +97,10 @@ class WorkerProcess:
         silent = 0
         while True:
             seen = self._frames
-            await asyncio.sleep((self._hang_s if self._ready else LOAD_SILENCE_S) / SILENT_CHECKS)
+            await asyncio.sleep(self._hang_s / SILENT_CHECKS)
             silent = silent + 1 if self._frames == seen else 0
-            if silent == SILENT_CHECKS:
+            limit_s = self._hang_s if self._ready else max(self._hang_s, LOAD_SILENCE_S)
+            if silent * self._hang_s >= limit_s * SILENT_CHECKS:
                 self._hung = True
                 process.kill()
                 return
@@ -104,7 +111,7 @@ class WorkerProcess:
 
     def _reason(self, status: int | None) -> str:
         if self._hung:
-            return f"gave no sign of life for {self._hang_s:g} s"
+            return f"no sign of life for {self._hang_s:g} s"
         how = f"exit status {status}"
         if status is not None and status < 0:
             how = f"killed by {signal.Signals(-status).name}"
