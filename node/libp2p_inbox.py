@@ -1,0 +1,154 @@
+"""The way from the libp2p thread to the asyncio loop: one bounded queue of events.
+
+The two threads share no lock. Each counter has one writer, deques are thread-safe, and a wake-up crosses only if
+none is under way, so under load one crossing carries many events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import Callable
+
+import trio
+
+from node.transport import FrameReceived, GossipReceived, TransportError, TransportEvent
+
+# Frames of one peer that the daemon has not taken yet; more, and that peer's stream is not read until it has.
+FRAMES_PER_PEER_MAX = 256
+BYTES_PER_PEER_MAX = 4 << 20
+# Over all peers. One peer may use its whole share while 15 others do too.
+BYTES_MAX = 64 << 20
+# Gossip that the daemon has not taken; 20 seconds of the budget of 200 messages a second. More is dropped and counted,
+# because whoever needs a gossiped fact for sure pulls it.
+GOSSIP_MAX = 4096
+
+assert BYTES_MAX >= 16 * BYTES_PER_PEER_MAX
+
+
+class Meter:
+    """Frames and bytes that one thread put and the other took."""
+
+    __slots__ = ("bytes_put", "bytes_taken", "closed", "put", "taken")
+
+    def __init__(self) -> None:
+        self.closed = False  # nothing may be put any more; whoever waited to put gives up
+        self.put = self.taken = self.bytes_put = self.bytes_taken = 0
+
+    def add(self, size: int) -> None:
+        """Called by the putting thread."""
+        self.put += 1
+        self.bytes_put += size
+
+    def remove(self, size: int) -> None:
+        """Called by the taking thread."""
+        self.taken += 1
+        self.bytes_taken += size
+
+    @property
+    def waiting(self) -> int:
+        """Frames put and not taken."""
+        return self.put - self.taken
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes put and not taken."""
+        return self.bytes_put - self.bytes_taken
+
+
+class Inbox:
+    """Events from the network, in order, for the one loop that made it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counter[str]) -> None:
+        self._loop = loop
+        self._counters = counters
+        self._events: deque[tuple[TransportEvent, Meter | None]] = deque()
+        self._ready = asyncio.Event()
+        self._waking = False
+        self._total = Meter()
+        self._gossip = Meter()
+        self._end: str | None = None
+        self._stalled = False
+        self._resume: trio.Event | None = None
+        self.call_trio: Callable[[Callable[[], None]], None] | None = None
+
+    # -- in the libp2p thread
+
+    def put(self, event: TransportEvent, meter: Meter | None = None) -> None:
+        """Queue an event and wake the loop unless it is already being woken."""
+        self._events.append((event, meter))
+        self._wake()
+
+    def put_gossip(self, event: GossipReceived) -> None:
+        """Queue a gossiped message, or drop and count it if the daemon has not kept up."""
+        if self._gossip.waiting >= GOSSIP_MAX:
+            self._counters["gossip_dropped_in"] += 1
+            return
+        self._gossip.add(len(event.data))
+        self.put(event)
+
+    async def put_frame(self, event: FrameReceived, meter: Meter) -> None:
+        """Queue a frame of the peer that `meter` belongs to; waits while the daemon is behind, so the peer waits."""
+        while self._full(meter):
+            if self._resume is None:
+                self._resume = trio.Event()
+            resume = self._resume
+            self._stalled = True
+            if not self._full(meter):  # the loop may have taken the last one before it could see the flag
+                break
+            self._counters["channel_stalls"] += 1
+            await resume.wait()
+            if meter.closed:
+                return
+        meter.add(len(event.data))
+        self._total.add(len(event.data))
+        self.put(event, meter)
+
+    def _full(self, meter: Meter) -> bool:
+        return (
+            meter.waiting >= FRAMES_PER_PEER_MAX
+            or meter.bytes_waiting >= BYTES_PER_PEER_MAX
+            or self._total.bytes_waiting >= BYTES_MAX
+        )
+
+    def _resume_readers(self) -> None:
+        if self._resume is not None:
+            self._resume.set()
+            self._resume = None
+
+    def finish(self, reason: str) -> None:
+        """No event comes any more: `get` raises `TransportError(reason)` once the queue is empty. From any thread."""
+        self._end = reason
+        self._waking = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._waking:
+            self._waking = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody is waiting
+                self._loop.call_soon_threadsafe(self._on_wake)
+
+    # -- in the asyncio loop
+
+    def _on_wake(self) -> None:
+        self._waking = False
+        self._ready.set()
+
+    async def get(self) -> TransportEvent:
+        """The next event. Raises `TransportError` after `finish`."""
+        while not self._events:
+            if self._end is not None:
+                raise TransportError(self._end)
+            self._ready.clear()
+            await self._ready.wait()
+        event, meter = self._events.popleft()
+        if meter is not None and isinstance(event, FrameReceived):
+            meter.remove(len(event.data))
+            self._total.remove(len(event.data))
+            if self._stalled and self.call_trio is not None:
+                self._stalled = False
+                self.call_trio(self._resume_readers)
+        elif isinstance(event, GossipReceived):
+            self._gossip.remove(len(event.data))
+        return event

@@ -1,0 +1,259 @@
+"""The libp2p side of the transport: host, gossip and channels, from listening to leaving, in one trio run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+
+import trio
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
+from libp2p.security.noise.transport import Transport as Noise
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.upgrader import TransportUpgrader
+from multiaddr import Multiaddr
+
+from node.libp2p_address import parse_address
+from node.libp2p_channel import CHANNEL_PROTOCOL, Channels, Link
+from node.libp2p_gossip import Gossip, Mesh
+from node.libp2p_guards import GuardedHost, GuardedManager, GuardedSwarm, KeepaliveTCP, answered, contained
+from node.libp2p_inbox import Inbox
+from node.transport import TransportError, Validator
+from protocol.identity import peer_id
+
+DIAL_TIMEOUT_S = 10
+# An honest handshake needs four round trips and some milliseconds of work.
+HANDSHAKE_TIMEOUT_S = 5
+NEGOTIATION_TIMEOUT_S = 5
+# Saying goodbye to all peers at once; whoever does not hear it sees the socket close.
+GOODBYE_S = 0.3
+
+
+def build_host(seed: bytes, connections_max: int, hits: Counter[str]) -> GuardedHost:
+    """A host with the identity of a 32-byte Ed25519 seed that speaks Noise and yamux over TCP and nothing else.
+
+    The swarm is put together by hand, because `new_host` also offers plaintext and secio and adds a resource manager
+    whose circuit breaker lets five bad connections refuse everybody for a minute. A quarter of the connections is
+    kept for those that we dial.
+    """
+    keys = create_new_key_pair(seed)
+    own = ID.from_pubkey(keys.public_key)
+    store = PeerStore()
+    store.add_key_pair(own, keys)
+    upgrader = TransportUpgrader(
+        {TProtocol(NOISE_PROTOCOL): Noise(keys, create_noise_key_pair().private_key)},
+        {TProtocol(YAMUX_PROTOCOL): Yamux},
+        NEGOTIATION_TIMEOUT_S,
+    )
+    limits = ConnectionConfig(
+        max_connections=connections_max,
+        high_watermark=connections_max,
+        min_connections=0,  # the auto-connector never dials; whom to know is the daemon's decision
+        low_watermark=0,
+        max_connections_per_peer=4,  # both dialled at once, and a dead pair not noticed yet
+        dial_timeout=DIAL_TIMEOUT_S,
+        inbound_upgrade_timeout=HANDSHAKE_TIMEOUT_S,
+        outbound_upgrade_timeout=HANDSHAKE_TIMEOUT_S,
+        inbound_stream_protocol_negotiation_timeout=NEGOTIATION_TIMEOUT_S,
+        outbound_stream_protocol_negotiation_timeout=NEGOTIATION_TIMEOUT_S,
+    )
+    swarm = GuardedSwarm(
+        own,
+        store,
+        upgrader,
+        transports=[KeepaliveTCP()],
+        retry_config=RetryConfig(max_retries=0),  # the daemon decides about another attempt
+        connection_config=limits,
+        hits=hits,
+        inbound_max=max(1, connections_max * 3 // 4),
+    )
+    return GuardedHost(swarm, hits)
+
+
+class Stack:
+    """One life of the network. `run` lasts until `stop` or a fault of the stack itself."""
+
+    def __init__(self, seed: bytes, connections_max: int, inbox: Inbox, counters: Counter[str]) -> None:
+        self.host = build_host(seed, connections_max, counters)
+        self.swarm = self.host.swarm
+        self.own: bytes = self.host.get_public_key().to_bytes()
+        self._inbox = inbox
+        self._counters = counters
+        self._stop = trio.Event()
+        self._dials: dict[bytes, trio.Event] = {}
+        self.channels: Channels | None = None
+        self.gossip: Gossip | None = None
+
+    async def run(
+        self,
+        listen: list[Multiaddr],
+        topics: Mapping[str, Validator],
+        outgoing: deque[tuple[str, bytes]],
+        ready: Callable[[list[Multiaddr]], None],
+    ) -> None:
+        """Listen, report the addresses with their real ports to `ready`, and serve until `stop`."""
+        async with trio.open_nursery() as nursery:
+            self.channels = Channels(self.own, self._inbox, self._counters, nursery)
+            self.host.set_stream_handler(CHANNEL_PROTOCOL, self.channels.accept)
+            mesh = Mesh(self._counters)
+            self.gossip = Gossip(self.host, mesh, topics, self._inbox, self._counters)
+            for service in (self.swarm, self.gossip, mesh):
+                manager = GuardedManager(service, self._counters)
+                nursery.start_soon(manager.run)
+                await manager.wait_started()
+            try:
+                await self.gossip.wait_until_ready()
+                for topic in sorted(topics):
+                    await self.gossip.subscribe(topic)
+                bound = [await self._listen(address) for address in listen]
+                ready(bound)
+                self._publish = trio.Event()
+                nursery.start_soon(self._publish_all, outgoing)
+                await self._stop.wait()
+            finally:
+                await self._leave()
+            nursery.cancel_scope.cancel()
+
+    async def _listen(self, address: Multiaddr) -> Multiaddr:
+        try:
+            (bound,) = await self.swarm.listen_on(address)
+        except BaseLibp2pError as error:
+            text = str(error)
+            if os.strerror(errno.EADDRINUSE) in text:
+                why = "the port is taken; stop the program that uses it or choose another port, 0 for any free one"
+            elif os.strerror(errno.EADDRNOTAVAIL) in text:
+                why = "this machine has no such address; use /ip4/0.0.0.0/tcp/<port> for all of its addresses"
+            elif os.strerror(errno.EACCES) in text:
+                why = "ports below 1024 need privileges; choose a higher one"
+            else:
+                why = f"{text}; choose another address, like /ip4/0.0.0.0/tcp/0"
+            raise TransportError(f"cannot listen on {address}: {why}") from error
+        return bound
+
+    async def _leave(self) -> None:
+        """Close all sockets, at the same time: one by one each takes the library 0.2 s."""
+        with trio.CancelScope(deadline=trio.current_time() + GOODBYE_S, shield=True):
+            async with trio.open_nursery() as nursery:
+                for listener in self.swarm.listeners.values():
+                    nursery.start_soon(contained, self._counters, "guard_close", listener.close)
+                for connection in self.swarm.get_connections():
+                    nursery.start_soon(contained, self._counters, "guard_close", connection.close)
+
+    def stop(self) -> None:
+        """End `run`; in the trio thread."""
+        self._stop.set()
+
+    def flush(self, dirty: deque[Link]) -> None:
+        """Let the writers of `dirty` links and the publisher look at their queues; in the trio thread."""
+        while dirty:
+            link = dirty.popleft()
+            link.dirty = False
+            link.wake.set()
+        self._publish.set()
+
+    async def _publish_all(self, outgoing: deque[tuple[str, bytes]]) -> None:
+        assert self.gossip is not None
+        while True:
+            while outgoing:
+                topic, data = outgoing.popleft()
+                await self.gossip.send_own(topic, data)
+            self._publish = trio.Event()
+            await self._publish.wait()
+
+    async def dial(self, address: str) -> bytes:
+        """Connect and open the channel, unless there is one; one attempt at a time for each peer."""
+        target, key = parse_address(address)
+        assert self.channels is not None
+        if key == self.own:
+            raise TransportError(f"cannot dial {address}: that is this node's own address")
+        while key in self._dials:
+            await self._dials[key].wait()
+        if key in self.channels.links:
+            return key
+        done = self._dials[key] = trio.Event()
+        try:
+            with trio.fail_after(DIAL_TIMEOUT_S):
+                await self._connect(target, key, address)
+        except trio.TooSlowError as error:
+            raise TransportError(f"cannot reach {address}: no answer within {DIAL_TIMEOUT_S} s") from error
+        finally:
+            del self._dials[key]
+            done.set()
+        return key
+
+    async def _connect(self, target: Multiaddr, key: bytes, address: str) -> None:
+        assert self.channels is not None
+        peer = ID(bytes.fromhex("002408011220") + key)
+        if not self.swarm.get_connections(peer):
+            try:
+                await answered(self._counters, "guard_dial", self.swarm.dial_addr, target, peer)
+            except BaseLibp2pError as error:
+                raise TransportError(f"cannot reach {address}: {_why(error)}") from error
+        try:
+            stream = await answered(self._counters, "guard_open", self.host.new_stream, peer, [CHANNEL_PROTOCOL])
+        except BaseLibp2pError as error:
+            await contained(self._counters, "guard_close", self.swarm.close_peer, peer)
+            raise TransportError(
+                f"cannot use {address}: it opens no {CHANNEL_PROTOCOL}, so it is no Tutti node of this version or is full"
+            ) from error
+        assert isinstance(stream, NetStream)
+        self.channels.open(stream, key, address)
+
+
+def _why(error: BaseException) -> str:
+    """The first cause that says something to a person."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for cause in chain:
+        text = str(cause)
+        if "mismatch" in text.lower():
+            return "another node answers there, with another peer id; ask its owner for the present address"
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused; is the node running and the port right?"
+    for cause in reversed(chain):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+    return str(error).splitlines()[0] or type(error).__name__
+
+
+def shown_addresses(bound: list[Multiaddr], own: bytes) -> list[str]:
+    """What to tell others: each bound address with the peer id, and wildcards as this machine's real addresses."""
+    shown: list[str] = []
+    for address in bound:
+        text = str(address)
+        for wildcard, family, probe, loopback in (
+            ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1", "127.0.0.1"),
+            ("/ip6/::/", socket.AF_INET6, "2001:db8::1", "::1"),
+        ):
+            if text.startswith(wildcard):
+                kind, rest = wildcard.split("/")[1], text.removeprefix(wildcard)
+                hosts = dict.fromkeys([*_outbound_address(family, probe), loopback])
+                shown += [f"/{kind}/{host}/{rest}" for host in hosts]
+                break
+        else:
+            shown.append(text)
+    return [f"{text}/p2p/{peer_id(own)}" for text in shown]
+
+
+def _outbound_address(family: socket.AddressFamily, probe: str) -> list[str]:
+    """The address this machine sends from. Connecting a UDP socket asks the routing table and sends nothing."""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((probe, 9))
+        except OSError:
+            return []
+        return [str(sock.getsockname()[0])]
