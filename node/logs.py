@@ -3,13 +3,13 @@
 Prompts, answers and keys cannot get into it by construction, rather than by care at each call:
 
 - The text of a line is the literal in our source. A record's arguments are never rendered, so data must travel in
-  `extra=`, and of that only the names in `FIELDS` are shown.
+  `extra={"fields": ...}`, and of that only the names in `FIELDS` are shown.
 - A field's value is shown only if it has the form its name promises. A sentence is no peer id, whoever passes it.
 - Another library's message is shown only as the template its author wrote. Without arguments it may be an f-string
   that holds anything, so then only its place in the source is told.
 - Of an exception the type and the place are told, never its message: it may quote the data it failed on.
 
-Use: `logging.getLogger(__name__).info("peer connected", extra={"peer": peer_id})`.
+Use: `logging.getLogger(__name__).info("peer connected", extra={"fields": {"peer": peer_id}})`.
 """
 
 import datetime as dt
@@ -29,7 +29,7 @@ _FRAMES_SHOWN = 8
 # An identifier: no space, so no sentence; no longer than a peer id inside a multiaddr.
 _WORD = re.compile(r"[A-Za-z0-9_./:+@=-]{1,160}")
 # Something of this machine's owner, such as a path; never filled from what a peer sent.
-_OWN = re.compile(r"[^\x00-\x1f\x7f]{1,300}")
+_OWN = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,300}")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 # Every field that a log line may carry. Units stand last in the name.
@@ -46,12 +46,24 @@ FIELDS: Mapping[str, re.Pattern[str]] = {
     "skill": _WORD,
     "outcome": _WORD,
     "code": _WORD,
+    "verdict": _WORD,
+    "reason": _OWN,
+    "seat": _NUMBER,
+    "queued": _NUMBER,
+    "weight": _NUMBER,
+    "audit": _NUMBER,
+    "reason": _WORD,
+    "verdict": _WORD,
     "path": _OWN,
     "model": _OWN,
     "pid": _NUMBER,
     "port": _NUMBER,
     "count": _NUMBER,
     "attempt": _NUMBER,
+    "audit": _NUMBER,
+    "queued": _NUMBER,
+    "seat": _NUMBER,
+    "weight": _NUMBER,
     "size_bytes": _NUMBER,
     "tokens": _NUMBER,
     "elapsed_ms": _NUMBER,
@@ -60,7 +72,7 @@ FIELDS: Mapping[str, re.Pattern[str]] = {
 }
 WITHHELD = "(withheld)"
 
-_OURS = ("node", "protocol", "simnet")
+_OURS = ("node", "protocol", "tutti")  # "tutti.protocol" is what the core asks its driver to log
 
 
 def event_of(record: logging.LogRecord) -> str:
@@ -74,8 +86,9 @@ def event_of(record: logging.LogRecord) -> str:
 def fields_of(record: logging.LogRecord) -> dict[str, str | int]:
     """The record's fields in the order of `FIELDS`; a value without its field's form is withheld."""
     fields: dict[str, str | int] = {}
+    given = record.__dict__.get("fields", {})
     for name, form in FIELDS.items():
-        value = record.__dict__.get(name)
+        value = given.get(name)
         if value is None:
             continue
         if not form.fullmatch(str(value)):
