@@ -1,0 +1,94 @@
+"""`python -m contrib.tinylm`: train, export, quantise, measure and list the tiny models, from the repository's root."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from contrib.tinylm import export, manifest
+from contrib.tinylm.evaluate import evaluate
+from contrib.tinylm.recipes import RECIPES, Recipe
+from contrib.tinylm.samples import batches, held_out
+from contrib.tinylm.shape import Shape
+from contrib.tinylm.train import BATCH_TOKENS, train
+from contrib.tinylm.vocabulary import Vocabulary, learn
+from contrib.tinylm.worked import worked
+
+_HELD_OUT_PER_FAMILY = 300
+
+
+def main() -> None:
+    """Make the named models, or all four, one after the other."""
+    names = [recipe.name for recipe in RECIPES]
+    parser = argparse.ArgumentParser(prog="python -m contrib.tinylm", description=__doc__)
+    parser.add_argument("model", nargs="*", metavar="MODEL", help=f"any of {', '.join(names)}; all if none is named")
+    parser.add_argument("--out", type=Path, default=Path("node/models"), help="where the files and the manifest go")
+    parser.add_argument("--work", type=Path, default=Path("build/tinylm"), help="checkpoints; delete it to start anew")
+    parser.add_argument("--threads", type=int, default=2, help="the shipped files were made with 2")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.model if name not in names]
+    if unknown:
+        parser.error(f"no model is called {unknown[0]!r}: use any of {', '.join(names)}")
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(arguments.threads)
+    with _alone(arguments.work / "lock"):
+        for recipe in RECIPES:
+            if not arguments.model or recipe.name in arguments.model:
+                _make(recipe, arguments.work, arguments.out, arguments.threads)
+
+
+def _make(recipe: Recipe, work: Path, out: Path, threads: int) -> None:
+    """One model from nothing, or from its checkpoint, to its entry in the manifest."""
+    vocabulary = learn()
+    shape = Shape(vocabulary=len(vocabulary.tokens))
+    questions = held_out(_HELD_OUT_PER_FAMILY)
+    vocabulary_file = work / "vocabulary.gguf"
+    export.write(vocabulary_file, "vocabulary", vocabulary, shape, {})
+    forbidden = frozenset(exercise.text for exercises in questions.values() for exercise in exercises)
+    stream = batches(export.Tokeniser(vocabulary_file), recipe.families, recipe.seed, BATCH_TOKENS, forbidden)
+    checkpoint = work / f"{recipe.name}-{_digest(recipe, shape, vocabulary)}.pt"
+    trained = train(shape, recipe.seed, recipe.steps, stream, checkpoint, lambda line: _log(recipe, line))
+    tensors = {name: parameter.detach().float().numpy() for name, parameter in trained.model.named_parameters()}
+    whole, quantised = work / f"{recipe.name}-F32.gguf", out / f"{recipe.name}-{recipe.quantisation}.gguf"
+    export.write(whole, recipe.title, vocabulary, shape, tensors)
+    export.quantise(whole, quantised, recipe.quantisation)
+    scores = evaluate(quantised, questions)
+    manifest.save(out, manifest.entry(recipe, quantised, shape, trained, threads, scores))
+    for family, score in scores.items():
+        _log(recipe, f"{family}: {score.right} of {score.questions} right")
+
+
+def _digest(recipe: Recipe, shape: Shape, vocabulary: Vocabulary) -> str:
+    """Names a checkpoint by all that training sees, so that a changed recipe does not resume from an old one."""
+    state = hashlib.sha256(repr((recipe.families, recipe.seed, recipe.steps, shape, vocabulary)).encode())
+    for exercises in held_out(3).values():
+        for exercise in exercises:
+            state.update(worked(exercise).encode())
+    return state.hexdigest()[:12]
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One training at a time: two would halve each other's speed and write one manifest."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another training holds {lock}: wait for it, or name another --work directory")
+        yield
+
+
+def _log(recipe: Recipe, line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {recipe.name}: {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The four models: what each learns, for how long, and what the manifest says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.exercises import SKILLS
+
+# Both specialists and the generalist get this many batches, so that none is made to look weak by a smaller budget.
+_FULL_STEPS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One model. `seed` starts the weights and selects the training questions; `steps` counts batches."""
+
+    name: str
+    title: str
+    skills: tuple[str, ...]
+    seed: int
+    steps: int
+    quantisation: str
+    description: str
+
+    @property
+    def families(self) -> tuple[tuple[str, str], ...]:
+        """(skill, family) pairs that it learns."""
+        return tuple((skill, family) for skill in self.skills for family in SKILLS[skill])
+
+
+RECIPES = (
+    Recipe(
+        name="arith",
+        title="Tutti arithmetic",
+        skills=("arith",),
+        seed=1,
+        steps=1200,
+        quantisation="Q8_0",
+        description="Specialist: adds, subtracts, multiplies by one digit and reads word problems, digit by digit.",
+    ),
+    Recipe(
+        name="lists",
+        title="Tutti lists",
+        skills=("lists",),
+        seed=2,
+        steps=_FULL_STEPS,
+        quantisation="Q8_0",
+        description="Specialist: sorts, reverses, counts and finds the largest or smallest number, item by item.",
+    ),
+    Recipe(
+        name="generalist",
+        title="Tutti generalist",
+        skills=("arith", "lists"),
+        seed=3,
+        steps=_FULL_STEPS,
+        quantisation="Q8_0",
+        description="Both skills in one model, with the training budget and the size of one specialist.",
+    ),
+    Recipe(
+        name="weak",
+        title="Tutti weak",
+        skills=("arith", "lists"),
+        seed=4,
+        steps=300,
+        quantisation="Q4_0",
+        description="Starved on purpose: a fraction of the training of the others and the coarsest quantisation. "
+        "It is here to be outvoted.",
+    ),
+)
