@@ -160,7 +160,8 @@ def _parse(cursor: _Cursor, path: Path) -> Header:
         context=_integer(metadata, f"{architecture}.context_length", 0),
         parameters=parameters,
         parts=_integer(metadata, "split.count", 1),
-        bytes_needed=-(-cursor.at // alignment) * alignment + data_bytes,
+        # The padding before the tensors is there for them: a vocabulary alone has none.
+        bytes_needed=-(-cursor.at // alignment) * alignment + data_bytes if data_bytes else cursor.at,
     )
 
 

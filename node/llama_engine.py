@@ -39,7 +39,11 @@ DEADLINE_GRACE_MS = 250
 
 
 class LlamaEngine:
-    """An Engine for one GGUF file. All calls belong to one running event loop."""
+    """An Engine for one GGUF file.
+
+    All calls belong to one event loop, whose thread must outlive it: the kernel ends a worker with the thread that
+    started it.
+    """
 
     def __init__(
         self,
@@ -104,6 +108,9 @@ class LlamaEngine:
         """See Engine. EngineError also if the file is not what `expected_sha256` names."""
         if self._supervisor is not None:
             raise EngineError(f"the model {self._path} is already loaded: close the engine before another start")
+        self._model = None
+        self._losses = 0
+        self._settled.clear()
         self._supervisor = supervisor = asyncio.create_task(self._supervise())
         settled = asyncio.create_task(self._settled.wait())
         started = False
@@ -121,7 +128,9 @@ class LlamaEngine:
 
     async def infer(self, prompt: str, max_tokens: int, deadline_ms: int) -> Completion:
         """See Engine."""
-        if len(prompt.encode("utf-8", errors="replace")) > frames.PROMPT_BYTES_MAX:
+        # What a terminal let through may hold halves of characters, which are no text to send.
+        raw = prompt.encode("utf-8", errors="replace")
+        if len(raw) > frames.PROMPT_BYTES_MAX:
             raise EngineError(f"the question is over {frames.PROMPT_BYTES_MAX >> 10} KiB long: shorten it")
         if max_tokens < 1 or deadline_ms < 1:
             raise EngineError(f"{max_tokens} tokens in {deadline_ms} ms is no room for an answer: allow more")
@@ -132,7 +141,7 @@ class LlamaEngine:
         self._in_flight += 1
         try:
             async with asyncio.timeout((deadline_ms + DEADLINE_GRACE_MS) / 1000):
-                return await self._ask(prompt, max_tokens, deadline_ms)
+                return await self._ask(raw.decode(), max_tokens, deadline_ms)
         except TimeoutError:
             raise EngineError(f"the model missed the deadline of {deadline_ms} ms: allow more time") from None
         finally:
@@ -167,6 +176,7 @@ class LlamaEngine:
         while True:
             try:
                 arguments = await self._arguments()
+                self._refusal = None
                 self._process = WorkerProcess(self._receive, self._hang_s)
                 reason = await self._process.run(arguments)
                 if self._refusal is not None:
@@ -209,7 +219,6 @@ class LlamaEngine:
         kind = message[0]
         if kind == frames.READY and self._file is not None and self._process is not None:
             self._model = dataclasses.replace(self._file, context=self._sequence_tokens, tokens_per_s=message[1])
-            self._refusal = None
             self._ready = True
             self._process.ready()
             self._settled.set()

@@ -8,6 +8,7 @@ uses <|user|> and <|end|> for another's, so it only has the second word here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from jinja2 import TemplateError
@@ -33,7 +34,9 @@ def split(template: str, bos: str, eos: str, guess: Callable[[str], str | None])
 
 
 def _render(template: str, bos: str, eos: str) -> str | None:
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    # Templates in the wild call it; the date is the one on which the worker started.
+    environment.globals["strftime_now"] = time.strftime
     try:
         return environment.from_string(template).render(
             messages=[{"role": "user", "content": SENTINEL}], add_generation_prompt=True, bos_token=bos, eos_token=eos

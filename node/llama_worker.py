@@ -73,6 +73,8 @@ class Model:
         if not self._context:
             raise RefusedError(f"no memory for {slots} slots of {self.context} tokens with {path}: lower `context` or `slots`")
         self._memory = llama.llama_get_memory(self._context)
+        if not self._memory or llama.llama_model_has_encoder(self._model):
+            raise RefusedError(f"the model {path} does not write text on from a question: give a generative one")
         self._sampler = llama.llama_sampler_init_greedy()
         self._batch = llama.llama_batch_init(BATCH_TOKENS_MAX, 0, 1)
         self._before, self._after = self._template(path)
