@@ -45,7 +45,7 @@ from protocol.identity import KeySigner
 from protocol.outbox import TOPICS
 from protocol.parameters import Parameters, preset
 
-_log = logging.getLogger("tutti")
+_log = logging.getLogger(__name__)
 _VERDICTS = {
     gossip.Verdict.ACCEPT: Verdict.ACCEPT,
     gossip.Verdict.IGNORE: Verdict.IGNORE,

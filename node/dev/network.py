@@ -1,0 +1,164 @@
+"""Starts and stops the processes of a developer network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from node.dev.client import NodeClient
+from node.errors import UserError
+
+# Each specialist twice, the generalist, the weak one and a liar; a smaller network takes the first ones.
+POPULATION = ("arith", "lists", "generalist", "arith", "lists", "weak", "liar")
+# The liar runs the best model there is: its lies are then as plausible as lies can be.
+_LIAR_MODEL = "generalist"
+_MORE = ("arith", "lists", "generalist")
+NODES_MAX = 32
+
+_READY_S = 60.0
+_MEETING_S = 60.0
+_STOP_S = 5.0
+_POLL_S = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class DevNode:
+    """One node process of the network."""
+
+    role: str
+    model: str
+    home: Path
+    process: asyncio.subprocess.Process
+    peer_id: str = ""
+    addresses: tuple[str, ...] = ()
+    client: NodeClient = field(default_factory=NodeClient)
+
+    @property
+    def lies(self) -> bool:
+        """Whether this is the liar."""
+        return self.role == "liar"
+
+
+def roles(count: int) -> list[str]:
+    """The population of a network of `count` nodes."""
+    more = [_MORE[index % len(_MORE)] for index in range(max(0, count - len(POPULATION)))]
+    return [*POPULATION[:count], *more]
+
+
+@contextlib.asynccontextmanager
+async def network(count: int) -> AsyncIterator[list[DevNode]]:
+    """Run `count` connected nodes in a temporary home; on leaving, whatever the reason, they end and the home goes."""
+    home = Path(tempfile.mkdtemp(prefix="tutti-dev-"))
+    nodes: list[DevNode] = []
+    try:
+        for index, role in enumerate(roles(count)):
+            nodes.append(await spawn(home / f"{index}-{role}", role, nodes[0].addresses[0] if nodes else None))
+            if index == 0:
+                await ready(nodes[0])
+        await asyncio.gather(*(ready(node) for node in nodes[1:]))
+        await _met(nodes)
+        yield nodes
+    finally:
+        await asyncio.shield(stop(nodes))
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def spawn(home: Path, role: str, bootstrap: str | None = None) -> DevNode:
+    """Start the process of one node; `role` is "liar", a packaged model's name or "none"."""
+    model = _LIAR_MODEL if role == "liar" else role
+    home.mkdir(parents=True)
+    command = ["-m", "node.dev.liar"] if role == "liar" else ["-m", "node", "run"]
+    # All nodes share this machine's cores, so each computes with one thread.
+    command += ["--home", str(home), "--network", "dev", "--model", model, "--threads", "1", "--slots", "4", "--json"]
+    if bootstrap is not None:
+        command += ["--bootstrap", bootstrap]
+    log = (home / "log").open("wb")
+    with log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            # A session of its own keeps Ctrl-C from the nodes; they are stopped in order by us.
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+            env={**os.environ, "PYTHONPATH": _python_path(), "OMP_WAIT_POLICY": "passive"},
+        )
+    return DevNode(role, model, home, process)
+
+
+def _python_path() -> str:
+    """The folder that holds this package first, so the nodes run the code that started them."""
+    here = str(Path(__file__).resolve().parents[2])
+    given = os.environ.get("PYTHONPATH")
+    return f"{here}{os.pathsep}{given}" if given else here
+
+
+def _die_with_parent() -> None:
+    """End the node when `tutti dev` is killed without a chance to clean up; Linux only, elsewhere nothing happens."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def ready(node: DevNode) -> None:
+    """Wait until the node says that it is ready; raises `UserError` with the last line of its log."""
+    assert node.process.stdout is not None
+    try:
+        async with asyncio.timeout(_READY_S):
+            line = await node.process.stdout.readline()
+    except TimeoutError:
+        line = b""
+    if not line:
+        raise UserError(f"the {node.role} node did not start: {_last_line(node)}")
+    said: dict[str, Any] = json.loads(line)
+    node.peer_id = said["peer_id"]
+    node.addresses = tuple(said["addresses"])
+    await node.client.open(Path(said["api"]))
+
+
+def _last_line(node: DevNode) -> str:
+    with contextlib.suppress(OSError):
+        lines = (node.home / "log").read_text(errors="replace").strip().splitlines()
+        if lines:
+            return lines[-1][:300]
+    return "it wrote nothing"
+
+
+async def _met(nodes: Sequence[DevNode]) -> None:
+    """Wait until every node is connected to every other."""
+    try:
+        async with asyncio.timeout(_MEETING_S):
+            for node in nodes:
+                while (await node.client.get("/v1/status"))["peers_connected"] < len(nodes) - 1:
+                    await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise UserError("the nodes did not find each other within a minute; is this machine very busy?") from None
+
+
+async def stop(nodes: Sequence[DevNode]) -> None:
+    """End the processes: asked first, killed if they do not."""
+    for node in nodes:
+        await node.client.close()
+        with contextlib.suppress(ProcessLookupError):
+            node.process.terminate()
+    for node in nodes:
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await node.process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                node.process.kill()
+            await node.process.wait()

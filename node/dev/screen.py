@@ -1,0 +1,141 @@
+"""How a developer network shows itself: a live table on a terminal, plain lines elsewhere, nothing for JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from node.dev.network import DevNode
+from node.dev.questions import Question
+
+_EVENTS_SHOWN = 8
+_TEXT_SHOWN = 44
+_SHORT = 8
+_SHOWN = frozenset({"beacon", "bid", "award", "vote", "lease_missed", "outcome", "peer_lost", "peer_connected"})
+
+
+def _line(question: Question, row: dict[str, Any], done: int, total: int) -> str:
+    mark = "right" if row["correct"] else "WRONG"
+    text = question.text if len(question.text) <= _TEXT_SHOWN else question.text[: _TEXT_SHOWN - 1] + "…"
+    margin = "-" if row["margin"] is None else f"{row['margin']:.2f}"
+    answer = "-" if row["answer"] is None else str(row["answer"])[:24]
+    return (
+        f"{done:>4}/{total} {question.skill:<6} {text:<{_TEXT_SHOWN}} -> {answer:<12} {mark}"
+        f"  margin {margin}  {len(row['votes'])} votes  {row['latency_ms']:.0f} ms"
+    )
+
+
+class Quiet:
+    """For `--json`: progress is for people, and stdout is for the object."""
+
+    def phase(self, text: str) -> None:
+        """Phases go to stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+    def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
+        """Nothing."""
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """One line a question."""
+
+    def phase(self, text: str) -> None:
+        """A heading."""
+        print(f"\n{text}", flush=True)
+
+    def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
+        """The question with its answer."""
+        print(_line(question, row, done, total), flush=True)
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Nothing: lines tell outcomes only."""
+
+
+class LiveTable:
+    """A table of peers above the latest beacons, bids and votes, redrawn in place."""
+
+    def __init__(self, console: Console, nodes: Sequence[DevNode]) -> None:
+        self._nodes = {node.peer_id: node for node in nodes}
+        self._bids: Counter[str] = Counter()
+        self._seats: Counter[str] = Counter()
+        self._votes: Counter[str] = Counter()
+        self._weight: dict[str, str] = {}
+        self._audits: dict[str, Counter[str]] = {}
+        self._gone: set[str] = set()
+        self._events: deque[str] = deque(maxlen=_EVENTS_SHOWN)
+        self._status = ""
+        self._asked: deque[str] = deque(maxlen=_EVENTS_SHOWN)
+        self._live = Live(self._render(), console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> LiveTable:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.update(self._render())
+        self._live.__exit__(None, None, None)
+
+    def phase(self, text: str) -> None:
+        """Shown above the table."""
+        self._status = text
+        self._live.update(self._render())
+
+    def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
+        """The question with its answer."""
+        self._asked.append(_line(question, row, done, total))
+        self._live.update(self._render())
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Count it and show it."""
+        name, peer = event["event"], event.get("peer", "")
+        if name == "bid":
+            self._bids[peer] += 1
+        elif name == "award":
+            self._seats[peer] += 1
+        elif name == "vote":
+            self._votes[peer] += 1
+        elif name == "audit":
+            self._audits.setdefault(peer, Counter())[event["verdict"]] += 1
+        elif name == "peer_lost":
+            self._gone.add(peer)
+        elif name == "peer_connected":
+            self._gone.discard(peer)
+        if name in _SHOWN and not event.get("audit"):
+            who = f"{self._nodes[peer].role} {peer[-_SHORT:]}" if peer in self._nodes else peer[-_SHORT:]
+            detail = " ".join(str(event[key]) for key in ("skill", "seat", "outcome", "reason") if key in event)
+            self._events.append(f"{event.get('task', '')[:6]:<6} {name:<14} {who:<20} {detail}")
+        self._live.update(self._render())
+
+    def _render(self) -> Group:
+        table = Table(title=None, expand=False, pad_edge=False)
+        for heading in ("peer", "role", "model", "audits right", "bids", "seats", "votes"):
+            table.add_column(heading, justify="right" if heading in ("bids", "seats", "votes", "audits right") else "left")
+        for peer_id, node in self._nodes.items():
+            verdicts = self._audits.get(peer_id, Counter())
+            style = "red" if node.lies else ("dim" if peer_id in self._gone else "")
+            table.add_row(
+                f"…{peer_id[-_SHORT:]}",
+                node.role + (" (gone)" if peer_id in self._gone else ""),
+                node.model,
+                f"{verdicts['hit']} of {verdicts.total()}" if verdicts else "",
+                str(self._bids[peer_id]),
+                str(self._seats[peer_id]),
+                str(self._votes[peer_id]),
+                style=style,
+            )
+        return Group(
+            Text(self._status, style="bold"),
+            table,
+            Text("\n".join(self._events), style="dim"),
+            Text("\n".join(self._asked)),
+        )

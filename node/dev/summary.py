@@ -1,0 +1,58 @@
+"""The tables that end `tutti dev`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_NAMES = {
+    "network": "the network",
+    "best_single": "best single node (known in hindsight)",
+    "majority": "majority of all nodes, the liar too",
+    "majority_honest": "majority of the honest nodes",
+    "random": "a node drawn at random",
+    "oracle_route": "best node of each skill (known in hindsight)",
+}
+
+
+def show(console: Console, report: dict[str, Any]) -> None:
+    """Print accuracy with intervals, paired differences, latency and cost."""
+    count = len(report["questions"])
+    table = Table(title=f"{count} questions, seed {report['seed']}", title_justify="left", pad_edge=False)
+    table.add_column("who answers")
+    table.add_column("right", justify="right")
+    table.add_column("95 % interval", justify="right")
+    table.add_column("the network is ahead by (paired, 95 %)", justify="right")
+    for key, name in _NAMES.items():
+        row = report["accuracy"][key]
+        lead = report["paired"].get(key)
+        table.add_row(
+            name,
+            f"{row['accuracy']:.1%}",
+            f"{row['low']:.1%} to {row['high']:.1%}",
+            "" if lead is None else f"{lead['difference']:+.1%} ({lead['low']:+.1%} to {lead['high']:+.1%})",
+            style="bold" if key == "network" else "",
+        )
+    console.print()
+    console.print(table)
+    console.print()
+    cost, audits, latency = report["cost"], report["cost"]["audits"], report["latency"]
+    console.print(
+        f"latency   p50 {latency['latency_ms_p50']:.0f} ms, p99 {latency['latency_ms_p99']:.0f} ms;"
+        f" of it orchestration p50 {latency['overhead_ms_p50']:.0f} ms, p99 {latency['overhead_ms_p99']:.0f} ms"
+    )
+    console.print(
+        f"cost      {cost['tokens'] / max(1, count):.0f} tokens, {cost['messages'] / max(1, count):.0f} messages,"
+        f" {cost['bytes'] / max(1, count) / 1000:.1f} kB a question"
+    )
+    console.print(
+        f"audits    {audits['tasks']} known-answer tasks before the questions:"
+        f" {audits['tokens']} tokens, {audits['messages']} messages"
+    )
+    console.print(f"baselines {cost['baselines']['tokens']} tokens, only to fill this table")
+    outcomes: dict[str, int] = {}
+    for row in report["questions"]:
+        outcomes[row["outcome"]] = outcomes.get(row["outcome"], 0) + 1
+    console.print("outcomes  " + ", ".join(f"{number} {name}" for name, number in sorted(outcomes.items())))
