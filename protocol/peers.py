@@ -79,9 +79,11 @@ class PeerTable:
             self._schedule(peer.dial_at_ms)
 
     def learn(self, envelope: Envelope, data: bytes) -> None:
-        """Take in a record; raises `RemoteProtocolError` if it is not newer than the known one."""
+        """Take in a record; raises `RemoteProtocolError` if a later one is known. The same one again is no fault."""
         record = Record.parse(envelope.body)
         known = self._peers.get(envelope.sender)
+        if known is not None and known.record_data == data:
+            return
         if known is not None and known.record is not None and record.sequence <= known.record.sequence:
             raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
         peer = self._entry(envelope.sender)
