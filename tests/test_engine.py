@@ -17,8 +17,10 @@ import pytest
 
 from node import llama_engine as limits
 from node import llama_frames as frames
+from node import models
 from node.engine import Completion, EngineError
 from node.llama_engine import LlamaEngine
+from protocol.exercises import generate
 from tests.tiny_gguf import write_endless
 
 TIMEOUT_S = 20
@@ -306,6 +308,22 @@ def test_close__ends_the_process_and_the_calls(endless: Path) -> None:
             await engine.close()
             assert "closed" in str(await error_of(task))
             assert engine.pid is None
+
+    asyncio.run(run())
+
+
+def test_packaged_model__answers_as_it_was_trained() -> None:
+    path, sha256 = models.find("arith")
+    exercises = [generate("arith", 1, 900_000 + seed) for seed in range(12)]
+
+    async def run() -> None:
+        engine = LlamaEngine(path, sha256)
+        await engine.start()
+        answers = await asyncio.gather(*(engine.infer(each.text, 200, PATIENT_MS) for each in exercises))
+        await engine.close()
+        right = [answer.text.endswith(f"answer: {exercise.gold}") for answer, exercise in zip(answers, exercises, strict=True)]
+        # Measured at 99 %; what would break here is the prompt, the template or the batching, and all at once.
+        assert sum(right) >= 10
 
     asyncio.run(run())
 
