@@ -31,12 +31,20 @@ def string(size_max: int, size_min: int = 0) -> Rule:
     """A string of `size_min` to `size_max` bytes of UTF-8."""
 
     def rule(value: Any) -> str | None:
-        # Four bytes a character at most, so the first comparison bounds the work of the second.
-        if type(value) is str and len(value) <= size_max and size_min <= len(value.encode()) <= size_max:
+        # A character has one byte at least, so the first comparison bounds the work of the second.
+        if type(value) is str and len(value) <= size_max and size_min <= _utf8_size(value) <= size_max:
             return None
-        return f"is not a string of {size_min}..{size_max} bytes"
+        return f"is not a string of {size_min}..{size_max} bytes of UTF-8"
 
     return rule
+
+
+def _utf8_size(text: str) -> int:
+    """Size in UTF-8; -1 for text with a lone surrogate, which has no UTF-8 and which no envelope could carry."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return -1
 
 
 def boolean(value: Any) -> str | None:
