@@ -18,6 +18,7 @@ from protocol.constants import (
     WEIGHT_ONE,
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.identity import PUBLIC_KEY_SIZE
 
 _DAY_MS: Final = 86_400_000
 _FRACTION_BITS: Final = 16
@@ -120,6 +121,8 @@ class EvidenceBook:
             peer, skill = key[:32], key[32:].decode()
         except (RemoteProtocolError, UnicodeDecodeError) as error:
             raise LocalProtocolError("damaged evidence entry") from error
+        if len(peer) != PUBLIC_KEY_SIZE or not skill:
+            raise LocalProtocolError("damaged evidence entry")
         days: dict[int, list[int]] = {}
         for row in rows if isinstance(rows, list) else [None]:
             numbers = [item for item in row if type(item) is int and item >= 0] if isinstance(row, list) else []
