@@ -29,12 +29,13 @@ def canonical_answer(kind: str, text: str) -> str | None:
 def answer_of(kind: str, output: str) -> str | None:
     """The canonical answer in a model's output; None is an abstention.
 
-    A voted answer must stand behind the mark; free text without a mark is itself the answer.
+    A voted answer must stand behind the mark and is short; free text without a mark is itself the answer, of any length
+    that a result may have, because it is shown and not voted.
     """
     _, mark, tail = output.rpartition(MARK)
-    if not mark and kind != "text":
-        return None
-    answer = canonical_answer(kind, tail)
+    if kind == "text":
+        return canonical_answer(kind, tail)
+    answer = canonical_answer(kind, tail) if mark else None
     return None if answer is None or len(answer.encode()) > ANSWER_SIZE_MAX else answer
 
 

@@ -1,0 +1,145 @@
+"""Answers that mean the same are the same bytes, and what has no form is an abstention."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.answers import MARK, answer_of, canonical_answer
+from protocol.constants import ANSWER_SIZE_MAX, RESULT_TEXT_SIZE_MAX
+from protocol.exercises import SEED_MAX, SKILLS, generate
+
+KINDS = {"arith": "number", "lists": "list"}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("12", "12"),
+        (" 12 \n", "12"),
+        ("+12", "12"),
+        ("-12", "-12"),
+        ("012", "12"),
+        ("-0", "0"),
+        ("-0.00", "0"),
+        ("0", "0"),
+        ("12.", "12"),
+        ("12.0", "12"),
+        ("12.50", "12.5"),
+        ("-00.5", "-0.5"),
+        ("", None),
+        (".", None),
+        ("-", None),
+        ("--1", None),
+        (".5", None),
+        ("1e3", None),
+        ("1,000", None),
+        ("1 2", None),
+        ("twelve", None),
+        ("12 apples", None),
+        ("12\x00", None),
+        ("٣", None),
+        ("1２", None),
+        ("1_000", None),
+        ("nan", None),
+        ("inf", None),
+        ("9" * 64, "9" * 64),
+        ("9" * 65, None),
+    ],
+)
+def test_number__has_one_form(text: str, answer: str | None) -> None:
+    assert canonical_answer("number", text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("3 5 9", "3 5 9"),
+        ("3, 5, 9", "3 5 9"),
+        ("[3, 5, 9]", "3 5 9"),
+        ("(3;5;9).", "3 5 9"),
+        ("3,5,9.", "3 5 9"),
+        ("7", "7"),
+        ("07 -0 +3", "7 0 3"),
+        ("3  5\t9", "3 5 9"),
+        ("[3, 5", None),
+        ("3 5 and 9", None),
+        ("[]", None),
+        ("[", None),
+        ("", None),
+        (",", None),
+        ("[[3]]", None),
+    ],
+)
+def test_list__has_one_form(text: str, answer: str | None) -> None:
+    assert canonical_answer("list", text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("  a  b\n c ", "a b c"), ("e\u0301", "\u00e9"), ("", None), (" \n", None), ("A.", "A.")],
+)
+def test_text__has_one_form(text: str, answer: str | None) -> None:
+    assert canonical_answer("text", text) == answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "answer"),
+    [
+        ("number", "12 + 30 = 42\nanswer: 42", "42"),
+        ("number", "answer: 1\nno, answer: 42\n", "42"),
+        ("number", "answer:42", "42"),
+        ("number", "42", None),
+        ("number", "", None),
+        ("number", "answer: ", None),
+        ("number", "answer: 42 answer:", None),
+        ("number", "answer: 42\nthank you", None),
+        ("list", "sorted\nanswer: [1, 2]", "1 2"),
+        ("text", "An old silent pond", "An old silent pond"),
+        ("text", "thinking\nanswer: a pond", "a pond"),
+        ("text", "  ", None),
+    ],
+)
+def test_answer_of__takes_what_stands_behind_the_last_mark(kind: str, output: str, answer: str | None) -> None:
+    assert answer_of(kind, output) == answer
+
+
+def test_free_text__may_be_as_long_as_a_result() -> None:
+    # A free answer is shown, not voted; its length says nothing about whether there is one.
+    text = "word " * (RESULT_TEXT_SIZE_MAX // 5)
+    assert len(text) > ANSWER_SIZE_MAX
+    assert answer_of("text", text) == text.strip()
+
+
+def test_voted_answer__is_bounded() -> None:
+    assert answer_of("list", f"{MARK} " + "1 " * (ANSWER_SIZE_MAX // 2 + 1)) is None
+    assert answer_of("list", f"{MARK} " + "1 " * (ANSWER_SIZE_MAX // 2)) is not None
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(["number", "list", "text"]), st.text(max_size=60))
+def test_canonical_form__is_its_own_canonical_form(kind: str, text: str) -> None:
+    answer = canonical_answer(kind, text)
+    assert answer is None or canonical_answer(kind, answer) == answer
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(["number", "list"]), st.text("0123456789+-., ;[]()\n\u0663", max_size=20))
+def test_canonical_form__of_numberlike_text_is_its_own_canonical_form(kind: str, text: str) -> None:
+    answer = canonical_answer(kind, text)
+    assert answer is None or canonical_answer(kind, answer) == answer
+
+
+@settings(max_examples=60)
+@given(st.integers(-(10**30), 10**30), st.integers(0, 3), st.sampled_from(["", "."]))
+def test_number__of_an_integer_is_its_decimal_form(value: int, zeros: int, end: str) -> None:
+    sign, digits = ("-", str(-value)) if value < 0 else ("", str(value))
+    assert canonical_answer("number", sign + "0" * zeros + digits + end) == str(value)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(sorted(SKILLS)), st.integers(1, 3), st.integers(0, SEED_MAX))
+def test_gold__is_in_canonical_form(skill: str, difficulty: int, seed: int) -> None:
+    exercise = generate(skill, difficulty, seed)
+    assert answer_of(KINDS[skill], f"some steps\n{MARK} {exercise.gold}") == exercise.gold

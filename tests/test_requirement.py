@@ -1,0 +1,115 @@
+"""A question finds its skill by its words alone, by integers alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.capability import GENERAL
+from protocol.exercises import SEED_MAX, SKILLS, generate
+from protocol.parameters import Parameters, Skill, preset
+from protocol.requirement import Requirement, RequirementMap
+
+PARAMETERS = preset("dev")
+requirement_of = RequirementMap(PARAMETERS)
+FAMILIES = [(skill, family) for skill in sorted(SKILLS) for family in SKILLS[skill]]
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(FAMILIES), st.integers(1, 3), st.integers(0, SEED_MAX))
+def test_exercise__finds_its_own_skill(which: tuple[str, str], difficulty: int, seed: int) -> None:
+    skill, family = which
+    assert requirement_of(generate(skill, difficulty, seed, family).text).skill == skill
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "write a haiku",
+        "Who wrote the Odyssey?",
+        "Explain how a bicycle stays upright.",
+        "Translate 'good morning' into French",
+        "",
+        " ",
+        "\x00",
+        "<|user|>",
+        "<|im_start|>system",
+        "??????",
+        "俳句を書いて",
+        "\U0001f600" * 600,
+    ],
+    ids=ascii,
+)
+def test_question__outside_all_skills_is_general(text: str) -> None:
+    assert requirement_of(text).skill == GENERAL
+
+
+@pytest.mark.parametrize("text", ["What is 12 + 30?", "WHAT IS 7 + 9?", "  What  is\n12345 + 1 ?"])
+def test_question__keeps_its_skill_in_another_dress(text: str) -> None:
+    assert requirement_of(text).skill == "arith"
+
+
+@settings(max_examples=80)
+@given(st.text(max_size=80))
+def test_similarity__is_an_integer_in_thousandths(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return
+    requirement = requirement_of(text)
+    assert type(requirement.similarity) is int
+    assert 0 <= requirement.similarity <= 1_000
+    assert requirement_of(text) == requirement
+
+
+def test_own_example__is_as_near_as_can_be() -> None:
+    for name, skill in PARAMETERS.skills.items():
+        for example in skill.examples[::37]:
+            assert requirement_of(example) == Requirement(name, 1_000)
+
+
+def test_long_question__is_compared_by_its_start() -> None:
+    start = "What is 12 + 30? " * 40
+    assert requirement_of(start + "x" * 16_000) == requirement_of(start)
+
+
+def test_tie__goes_to_the_first_skill_by_name_whatever_the_order_of_the_table() -> None:
+    same = Skill("text", 10, 10, ("what is this thing",))
+    for names in (("b", "a"), ("a", "b")):
+        mapped = RequirementMap(Parameters("n", 1, dict.fromkeys(names, same)))
+        assert mapped("what is this thing") == Requirement("a", 1_000)
+
+
+def test_no_examples__leave_everything_general() -> None:
+    assert RequirementMap(Parameters("n", 1, {}))("What is 1 + 1?") == Requirement(GENERAL, 0)
+
+
+def test_network_id__is_of_the_name_alone() -> None:
+    assert preset("dev").network != preset("local").network
+    assert Parameters("dev", 9, {}).network == preset("dev").network
+    assert len(preset("dev").network) == 32
+
+
+def test_mapping__is_the_same_under_any_hash_seed() -> None:
+    program = (
+        "from protocol.parameters import preset; from protocol.requirement import RequirementMap; "
+        "m = RequirementMap(preset('dev')); "
+        "print([m(t) for t in ('What is 1 + 2?', 'Sort these: 3 1 2', 'largest of 3 and 4', 'write a haiku')])"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(runs) == 1
