@@ -40,10 +40,11 @@ lint: setup
 models: setup-train
 	@.venv-train/bin/python -m contrib.tinylm $(ARGS)
 
+# Those that can be run by themselves; the rest of the directory is what they share.
 bench: setup
-	@set -e; for script in contrib/bench/*.py; do \
-		[ -e "$$script" ] || { echo "no benchmark in contrib/bench" >&2; exit 1; }; \
-		echo "== $$script"; $(BIN)/python "$$script"; \
+	@set -e; for script in $$(grep -l '^if __name__ ==' contrib/bench/*.py); do \
+		name=$$(basename "$$script" .py); \
+		echo "== contrib.bench.$$name"; $(BIN)/python -m "contrib.bench.$$name"; \
 	done
 
 lock:
