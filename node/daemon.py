@@ -21,7 +21,7 @@ from node.home import NetworkHome, load_or_create_seed
 from node.libp2p_address import parse_address
 from node.libp2p_transport import Libp2pTransport
 from node.llama_engine import LlamaEngine
-from node.models import find, packaged
+from node.models import PackagedModel, find, packaged
 from node.store import Store
 from node.transport import (
     FrameReceived,
@@ -69,7 +69,7 @@ class Running:
 
     @property
     def peer(self) -> bytes:
-        """This node's public key."""
+        """The node's public key."""
         return self.executor.core.me
 
 
@@ -158,10 +158,11 @@ async def _start(engine: Engine | None, transport: Transport) -> None:
 
 def _own_record(config: Config, engine: Engine | None) -> Record:
     model: ModelInfo | None = engine.model if engine is not None else None
+    known = {entry.sha256: entry for entry in packaged()}.get(model.sha256) if model is not None else None
     return Record(
         sequence=0,
-        skills=_declared(config, model),
-        model=model.name[:128] if model else "",
+        skills=_declared(config, known),
+        model=(known.name if known else model.name[:128]) if model else "",
         parameters=model.parameters if model else 0,
         quantisation=model.quantisation[:32] if model else "",
         weights_hash=model.sha256 if model else "",
@@ -173,14 +174,12 @@ def _own_record(config: Config, engine: Engine | None) -> Record:
     )
 
 
-def _declared(config: Config, model: ModelInfo | None) -> dict[str, int]:
+def _declared(config: Config, known: PackagedModel | None) -> dict[str, int]:
     """Skills with their declared prior in thousandths: from the configuration, else from the packaged model's manifest."""
-    if model is None:
-        return {}
-    manifest = {entry.sha256: entry.entry for entry in packaged()}.get(model.sha256, {})
-    priors = {str(skill): int(prior) for skill, prior in dict(manifest.get("skills", {})).items()}
+    priors = {str(skill): int(prior) for skill, prior in known.entry["declared_prior_permille"].items()} if known else {}
     if config.skills is None:
         return priors
+    # A skill that nobody measured for this model: half a chance is a claim, and claims earn nothing.
     return {skill: priors.get(skill, 500) for skill in config.skills}
 
 

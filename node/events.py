@@ -11,7 +11,7 @@ from typing import Any
 from protocol.events import Log
 from protocol.identity import peer_id
 
-_log = logging.getLogger("tutti.protocol")
+_log = logging.getLogger(__name__)
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # A listener that reads slower than this many events lag behind loses the oldest.
 _LAG_MAX = 4_096

@@ -13,7 +13,7 @@ import msgpack
 from protocol.constants import DEPTH_MAX, ENVELOPE_SIZE_MAX
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 
-Value: TypeAlias = "None | bool | int | str | bytes | list[Value] | dict[str, Value]"
+Value: TypeAlias = "bool | int | str | bytes | list[Value] | dict[str, Value] | None"
 
 
 class _NotCanonicalError(ValueError):

@@ -31,8 +31,8 @@ from protocol.events import (
     AddressesChanged,
     AuditsWanted,
     Deliver,
-    EffectDone,
     Effect,
+    EffectDone,
     Input,
     Instant,
     MessageReceived,
@@ -122,12 +122,12 @@ class Core:
         return sorted([*self.peers.offering(skill), *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
-        """This node's own evidence for `peer` in `skill`."""
+        """The evidence of this node itself for `peer` in `skill`."""
         return self.evidence.counts(peer, skill, wall_ms)
 
     @property
     def own_record(self) -> Record:
-        """This node's own record as last issued."""
+        """The own record as last issued."""
         return self._own
 
     @property

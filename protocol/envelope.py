@@ -21,6 +21,7 @@ _FIELDS: Final = ("body", "expires_ms", "issued_ms", "network", "sender", "to", 
 # A record supersedes by its sequence number and may be handed on by others, so it alone lives longer and may repeat.
 RECORD: Final = "record"
 _TIME_MS_MAX: Final = 2**53
+NETWORK_SIZE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,8 @@ def open_envelope(data: bytes) -> Envelope:
         raise RemoteProtocolError("envelope", "not the fields of an envelope")
     network, kind, sender, to = fields["network"], fields["type"], fields["sender"], fields["to"]
     issued_ms, expires_ms, body = fields["issued_ms"], fields["expires_ms"], fields["body"]
-    if not (isinstance(network, bytes) and len(network) == 32):
-        raise RemoteProtocolError("envelope", "network is not 32 bytes")
+    if not (isinstance(network, bytes) and len(network) == NETWORK_SIZE):
+        raise RemoteProtocolError("envelope", f"network is not {NETWORK_SIZE} bytes")
     if not isinstance(kind, str) or not isinstance(body, dict):
         raise RemoteProtocolError("envelope", "type is not a string or body is not a map")
     if not (isinstance(sender, bytes) and len(sender) == PUBLIC_KEY_SIZE):

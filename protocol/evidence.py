@@ -21,6 +21,7 @@ from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.identity import PUBLIC_KEY_SIZE
 
 _DAY_MS: Final = 86_400_000
+_VERDICTS: Final = ("hit", "miss", "abstained")
 _FRACTION_BITS: Final = 16
 _SCALE_BITS: Final = 30
 
@@ -108,7 +109,7 @@ class EvidenceBook:
         days = self._days.setdefault((peer, skill), {})
         day = wall_ms // _DAY_MS
         counts = days.setdefault(day, [0, 0, 0])
-        counts[("hit", "miss", "abstained").index(verdict)] += 1
+        counts[_VERDICTS.index(verdict)] += 1
         for old in [old for old in days if old <= day - EVIDENCE_DAYS_MAX]:
             del days[old]
         value: list[canonical.Value] = [[day, *days[day]] for day in sorted(days)]
@@ -126,7 +127,7 @@ class EvidenceBook:
         days: dict[int, list[int]] = {}
         for row in rows if isinstance(rows, list) else [None]:
             numbers = [item for item in row if type(item) is int and item >= 0] if isinstance(row, list) else []
-            if not isinstance(row, list) or len(numbers) != len(row) or len(row) != 4:
+            if not isinstance(row, list) or len(numbers) != len(row) or len(row) != 1 + len(_VERDICTS):
                 raise LocalProtocolError("damaged evidence entry")
             days[numbers[0]] = numbers[1:]
         self._days[peer, skill] = days

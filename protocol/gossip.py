@@ -9,8 +9,9 @@ from protocol.envelope import check_for, check_fresh, open_envelope
 from protocol.errors import RemoteProtocolError
 from protocol.messages import Beacon
 from protocol.outbox import BEACONS, RECORDS
+from protocol.schema import Message
 
-_MESSAGE = {BEACONS: Beacon, RECORDS: Record}
+_MESSAGE: dict[str, type[Message]] = {BEACONS: Beacon, RECORDS: Record}
 # Faults that an honest relay may bring about by being slow or by a clock that is off: they cost the relay nothing.
 _IGNORED = frozenset({"expired", "future"})
 

@@ -258,9 +258,9 @@ class Requester:
 
     def _settle(self, task: Task) -> None:
         """End the task when no seat is open any more."""
-        if task.phase is Phase.RUNNING and task.step_id in self._tasks:
-            if not any((seat.state, "result") in SEAT for seat in task.seats):
-                self._end(task, "settled")
+        waiting = any((seat.state, "result") in SEAT for seat in task.seats)
+        if task.phase is Phase.RUNNING and task.step_id in self._tasks and not waiting:
+            self._end(task, "settled")
 
     # --- Time
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import ClassVar, Self, TypeAlias, cast
 
 from protocol.canonical import Value
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 
 # A rule gives the reason why a value is refused, or None.
-Rule: TypeAlias = Callable[[Any], str | None]
+Rule: TypeAlias = Callable[[object], str | None]
 
 
 def raw(size: int) -> Rule:
@@ -30,7 +30,7 @@ def integer(low: int, high: int) -> Rule:
 def string(size_max: int, size_min: int = 0) -> Rule:
     """A string of `size_min` to `size_max` bytes of UTF-8."""
 
-    def rule(value: Any) -> str | None:
+    def rule(value: object) -> str | None:
         # A character has one byte at least, so the first comparison bounds the work of the second.
         if type(value) is str and len(value) <= size_max and size_min <= _utf8_size(value) <= size_max:
             return None
@@ -47,7 +47,7 @@ def _utf8_size(text: str) -> int:
         return -1
 
 
-def boolean(value: Any) -> str | None:
+def boolean(value: object) -> str | None:
     """True or false."""
     return None if type(value) is bool else "is not a boolean"
 
@@ -60,7 +60,7 @@ def one_of(*choices: str) -> Rule:
 def items(rule: Rule, count_max: int) -> Rule:
     """A tuple (a list on the wire) of at most `count_max` items that keep `rule`."""
 
-    def check(value: Any) -> str | None:
+    def check(value: object) -> str | None:
         if type(value) is not tuple or len(value) > count_max:
             return f"is not a list of at most {count_max} items"
         return next((f"item {reason}" for reason in map(rule, value) if reason), None)
@@ -71,7 +71,7 @@ def items(rule: Rule, count_max: int) -> Rule:
 def mapping(key_rule: Rule, value_rule: Rule, count_max: int) -> Rule:
     """A map of at most `count_max` entries whose keys and values keep their rules."""
 
-    def check(value: Any) -> str | None:
+    def check(value: object) -> str | None:
         if type(value) is not dict or len(value) > count_max:
             return f"is not a map of at most {count_max} entries"
         for key, item in value.items():
@@ -118,9 +118,9 @@ class Message:
             raise LocalProtocolError(f"{cls.TYPE}: rules {tuple(cls.RULES)} are not the fields {names}")
 
 
-def _to_wire(value: Any) -> Value:
-    return list(value) if type(value) is tuple else value
+def _to_wire(value: object) -> Value:
+    return list(value) if isinstance(value, tuple) else cast("Value", value)
 
 
-def _from_wire(value: Value) -> Any:
+def _from_wire(value: Value) -> object:
     return tuple(value) if type(value) is list else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class NodeClient:
         self._session: aiohttp.ClientSession | None = None
         self._base = ""
 
-    async def open(self, file: Path) -> None:
+    def open(self, file: Path) -> None:
         """Read the port and the token."""
         api = json.loads(file.read_bytes())
         self._base = f"http://127.0.0.1:{api['port']}"
@@ -58,6 +59,6 @@ class NodeClient:
                 value: dict[str, Any] = await response.json()
         except (aiohttp.ClientError, json.JSONDecodeError) as error:
             raise UserError(f"the node at {self._base} does not answer: {type(error).__name__}") from error
-        if response.status != 200:
+        if response.status != HTTPStatus.OK:
             raise UserError(str(value.get("error", f"the node answered with status {response.status}")))
         return value

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from node.dev.client import NodeClient
 from node.errors import UserError
@@ -78,14 +78,12 @@ async def network(count: int) -> AsyncIterator[list[DevNode]]:
 async def spawn(home: Path, role: str, bootstrap: str | None = None) -> DevNode:
     """Start the process of one node; `role` is "liar", a packaged model's name or "none"."""
     model = _LIAR_MODEL if role == "liar" else role
-    home.mkdir(parents=True)
     command = ["-m", "node.dev.liar"] if role == "liar" else ["-m", "node", "run"]
     # All nodes share this machine's cores, so each computes with one thread.
     command += ["--home", str(home), "--network", "dev", "--model", model, "--threads", "1", "--slots", "4", "--json"]
     if bootstrap is not None:
         command += ["--bootstrap", bootstrap]
-    log = (home / "log").open("wb")
-    with log:
+    with _log_in(home) as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command,
@@ -98,6 +96,11 @@ async def spawn(home: Path, role: str, bootstrap: str | None = None) -> DevNode:
             env={**os.environ, "PYTHONPATH": _python_path(), "OMP_WAIT_POLICY": "passive"},
         )
     return DevNode(role, model, home, process)
+
+
+def _log_in(home: Path) -> BinaryIO:
+    home.mkdir(parents=True)
+    return (home / "log").open("wb")
 
 
 def _python_path() -> str:
@@ -126,7 +129,7 @@ async def ready(node: DevNode) -> None:
     said: dict[str, Any] = json.loads(line)
     node.peer_id = said["peer_id"]
     node.addresses = tuple(said["addresses"])
-    await node.client.open(Path(said["api"]))
+    node.client.open(Path(said["api"]))
 
 
 def _last_line(node: DevNode) -> str:
@@ -142,7 +145,8 @@ async def _met(nodes: Sequence[DevNode]) -> None:
     try:
         async with asyncio.timeout(_MEETING_S):
             for node in nodes:
-                while (await node.client.get("/v1/status"))["peers_connected"] < len(nodes) - 1:
+                # Polled, because only the nodes know and an event that came before we listened would be missed.
+                while (await node.client.get("/v1/status"))["peers_connected"] < len(nodes) - 1:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_S)
     except TimeoutError:
         raise UserError("the nodes did not find each other within a minute; is this machine very busy?") from None

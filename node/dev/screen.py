@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -77,7 +77,7 @@ class LiveTable:
         self._asked: deque[str] = deque(maxlen=_EVENTS_SHOWN)
         self._live = Live(self._render(), console=console, refresh_per_second=8, transient=True)
 
-    def __enter__(self) -> LiveTable:
+    def __enter__(self) -> Self:
         self._live.__enter__()
         return self
 
