@@ -1,5 +1,6 @@
 """What a person sees of the set-up: a line a step with its time, and on failure the end of the log with a remedy."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -93,19 +94,20 @@ class Console:
                     if self._live:
                         self._show(f"\r  {title} ... {elapsed(time.monotonic() - start)}", end="")
         except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             self._show(" stopped")
             raise
         took = elapsed(time.monotonic() - start)
         self._show(f"\r  {title} ... {took}" if self._live else f" {took}")
         if status != 0:
-            output = self.log.read_text(errors="replace")[output_begins:]
+            output = self.log.read_bytes()[output_begins:].decode(errors="replace")
+            tail = output.splitlines()[-LOG_LINES_SHOWN:]
             if is_network_failure(output):
-                remedy = "a download failed: check the network, the proxy and pip's own settings, then run it again"
-            raise SetupError(
-                f"{title} failed: {remedy} (whole log: {self.log})", output.splitlines()[-LOG_LINES_SHOWN:]
-            )
+                remedy = "a download did not arrive; check the network, the proxy and pip's own settings, and try again"
+                tail = tail[-1:]  # the rest is pip's retries
+            raise SetupError(f"{title} failed: {remedy} (whole log: {self.log})", tail)
 
     def _show(self, text: str, end: str = "\n") -> None:
         print(text, end=end, file=sys.stderr, flush=True)
