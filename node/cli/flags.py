@@ -1,0 +1,15 @@
+"""Flags that several commands share; kept apart from what reads the settings, which takes longer to import."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command that looks for a node."""
+    parser.add_argument("--network", metavar="NAME", help="the network whose node is meant (else from the configuration)")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command that reads."""
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout")

@@ -1,0 +1,62 @@
+"""A node in this process, from its first message to its last; imports everything, so nothing else imports this early."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+
+from node.cli.guard import say
+from node.cli.run import WrapEngine
+from node.config import Config
+from node.daemon import Running, running
+from node.errors import ExitCode
+from node.home import NetworkHome, load_or_create_seed
+from protocol.identity import peer_id
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, as_json: bool) -> None:
+    """Start the node, tell that it is ready, and return once it was stopped; raises `UserError` if it fails."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[None] = loop.create_future()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _end, stop)
+    home.create()
+    if load_or_create_seed(home.identity_file)[1]:
+        say(f"made a new identity in {home.identity_file}; keep that file, it holds the trust this node will earn")
+    say("questions that you ask can be read by the nodes that answer them, and this node reads those it answers")
+    work = asyncio.create_task(_work(home, config, wrap, as_json=as_json))
+    await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not work.done():
+        _log.info("stopping")
+        work.cancel()
+        await asyncio.wait({work})
+    if not work.cancelled():
+        work.result()
+
+
+def _end(stop: asyncio.Future[None]) -> None:
+    if stop.done():
+        os._exit(ExitCode.FAILED)  # a second Ctrl-C: somebody does not want to wait for an orderly end
+    stop.set_result(None)
+
+
+async def _work(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, as_json: bool) -> None:
+    async with running(home, config, wrap) as node:
+        _tell_ready(node, home, as_json=as_json)
+        raise await node.failed
+
+
+def _tell_ready(node: Running, home: NetworkHome, *, as_json: bool) -> None:
+    peer, addresses = peer_id(node.peer), node.transport.addresses()
+    for address in addresses:
+        _log.info("listening", extra={"fields": {"address": address}})
+    _log.info("ready", extra={"fields": {"network": home.data.name, "peer": peer, "path": str(home.api_file)}})
+    if addresses:
+        say(f"another node joins with: tutti run --network {home.data.name} --bootstrap {addresses[0]}")
+    if as_json:
+        print(json.dumps({"event": "ready", "peer_id": peer, "addresses": addresses, "api": str(home.api_file)}), flush=True)

@@ -1,0 +1,75 @@
+"""A client of the running node's API for the commands; the standard library alone, so that they start at once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+
+from node.errors import ExitCode, UserError
+from node.home import NetworkHome
+
+# A daemon answers what it knows in milliseconds; this long means that it is stuck.
+TIMEOUT_S = 10.0
+_HTTP_OK = 200
+_HTTP_UNAUTHORISED = 401
+_OF_THE_REQUEST = frozenset({400, 413, 422})
+
+
+class Client:
+    """Speaks to the node that wrote the API file of `home`. Every method raises `UserError` in one line."""
+
+    def __init__(self, home: NetworkHome) -> None:
+        self._home = home
+        try:
+            api = json.loads(home.api_file.read_bytes())
+            self._port, self._token = int(api["port"]), str(api["token"])
+        except PermissionError as error:
+            raise UserError(f"{home.api_file} belongs to another user: run this as the one who runs the node") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._nobody() from error
+
+    def get(self, path: str) -> dict[str, Any]:
+        """A JSON object from the node."""
+        return self._call("GET", path, None, TIMEOUT_S)
+
+    def post(self, path: str, body: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """Send a JSON object and get one back, within `timeout_s` seconds."""
+        return self._call("POST", path, body, timeout_s)
+
+    def _nobody(self) -> UserError:
+        others = sorted(file.parent.name for file in self._home.state.parent.glob("*/api.json") if file != self._home.api_file)
+        hint = f", or add --network {others[0]}, where one may run" if others else ""
+        return UserError(
+            f"no node runs in {self._home.data} (network {self._home.data.name}): start one with `tutti run`{hint}",
+            ExitCode.NO_DAEMON,
+        )
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+            response = connection.getresponse()
+            value = json.loads(response.read())
+        except ConnectionRefusedError as error:
+            raise self._nobody() from error
+        except TimeoutError as error:
+            raise UserError(
+                f"the node in {self._home.data} did not answer within {timeout_s:.0f} s: it hangs, or has too much to do"
+            ) from error
+        except ConnectionError as error:
+            raise UserError(
+                f"the node in {self._home.data} stopped before it answered: its log says why", ExitCode.NO_DAEMON
+            ) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # Something else has got the port of a node that was killed.
+            raise self._nobody() from error
+        finally:
+            connection.close()
+        if response.status == _HTTP_UNAUTHORISED or not isinstance(value, dict):
+            raise self._nobody()
+        if response.status != _HTTP_OK:
+            reason = str(value.get("error") or f"the node answered with status {response.status}")
+            raise UserError(reason, ExitCode.USAGE if response.status in _OF_THE_REQUEST else ExitCode.FAILED)
+        return value
