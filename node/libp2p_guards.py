@@ -9,6 +9,7 @@ sends each of these inputs to a running node.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections import Counter, OrderedDict
@@ -17,7 +18,7 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 import trio
-from libp2p.abc import IRawConnection
+from libp2p.abc import INetConn, IPeerStore, IRawConnection
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.ping import ID as PING_ID
@@ -28,6 +29,7 @@ from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import IOException
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network import swarm as swarm_module
+from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -36,6 +38,7 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.tools.anyio_service.trio_manager import TrioManager
 from libp2p.transport.tcp import tcp
+from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
 from node.transport import Validator, Verdict
@@ -52,9 +55,7 @@ STREAMS_PER_CONNECTION_MAX = 32
 HANDSHAKES_PER_ADDRESS_MAX = 32
 
 # A peer that vanished without a FIN (power, cable) is found dead after about 10 + 3 x 5 s.
-KEEPALIVE_IDLE_S = 10
-KEEPALIVE_INTERVAL_S = 5
-KEEPALIVE_PROBES = 3
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 # Credit goes back to the sender in steps of this many bytes, a quarter of the yamux window.
 WINDOW_STEP = yamux.DEFAULT_WINDOW_SIZE // 4
@@ -213,13 +214,64 @@ class GuardedHost(BasicHost):
         """
 
 
+class OpenSockets:
+    """Every TCP connection of a stack: kept alive while it lasts, and surely closed at the end.
+
+    Stock: no keep-alive, and yamux ignores that its own pings go unanswered, so a peer that vanished stays for ever;
+    and a cancelled close of a connection leaves its socket open.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: set[trio.socket.SocketType] = set()
+
+    def add(self, connection: IRawConnection) -> None:
+        """Take a new connection in."""
+        stream = connection.stream if isinstance(connection, RawConnection) else None
+        if not isinstance(stream, TrioTCPStream):
+            return
+        sock = stream.stream.socket
+        self._sockets = {known for known in self._sockets if known.fileno() != -1} | {sock}
+        with contextlib.suppress(OSError):  # the peer is already gone; the next read says so
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE.items():
+                if hasattr(socket, name):  # other systems name some of them otherwise; their defaults are hours
+                    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def close(self) -> None:
+        """Close what is still open, without waiting."""
+        for sock in self._sockets:
+            sock.close()
+
+
+class TrackedTCP(tcp.TCP):
+    """TCP that registers the sockets it dialled."""
+
+    def __init__(self, sockets: OpenSockets) -> None:
+        super().__init__()
+        self._open = sockets
+
+    async def _dial_resolved(self, maddr: Multiaddr, source: tuple[str, int] | None = None) -> IRawConnection:
+        connection = await super()._dial_resolved(maddr, source)
+        self._open.add(connection)
+        return connection
+
+
 class GuardedSwarm(swarm_module.Swarm):
     """A swarm that gives its inbound slots back and dials nobody on its own."""
 
-    def __init__(self, *args: Any, hits: Hits, inbound_max: int, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
-        super().__init__(*args, **kwargs)
+    def __init__(self, peer: ID, store: IPeerStore, upgrader: TransportUpgrader, limits: ConnectionConfig, hits: Hits) -> None:
+        self.sockets = OpenSockets()
+        super().__init__(
+            peer,
+            store,
+            upgrader,
+            transports=[TrackedTCP(self.sockets)],
+            retry_config=RetryConfig(max_retries=0),  # the daemon decides about another attempt
+            connection_config=limits,
+        )
         self.hits = hits
-        self._inbound_limiter = trio.CapacityLimiter(inbound_max)
+        # A quarter of the connections is kept for those that we dial.
+        self._inbound_limiter = trio.CapacityLimiter(max(1, limits.max_connections * 3 // 4))
         self._handshakes: Counter[str] = Counter()
 
     async def _do_handle_inbound_connection(
@@ -238,7 +290,7 @@ class GuardedSwarm(swarm_module.Swarm):
             self.hits["guard_too_many_handshakes"] += 1
             await contained(self.hits, "guard_close", raw.close)
             return
-        keep_alive(raw)
+        self.sockets.add(raw)
         try:
             self._handshakes[address] += 1
             try:
@@ -263,6 +315,10 @@ class GuardedSwarm(swarm_module.Swarm):
         """
         raise SwarmException(f"not connected to {peer_id}")
 
+    async def notify_disconnected(self, conn: INetConn) -> None:
+        """Tell the services only. Stock also wakes the auto-connector, which keeps each peer id that ever left."""
+        await self._notify("disconnected", conn)
+
     async def listen_on(self, address: Multiaddr) -> list[Multiaddr]:
         """Listen and return the real addresses; raises OpenConnectionError, which the stock `listen` swallows."""
 
@@ -275,34 +331,6 @@ class GuardedSwarm(swarm_module.Swarm):
         self.listeners[str(address)] = listener
         await listener.listen(address)
         return list(listener.get_addrs())
-
-
-class KeepaliveTCP(tcp.TCP):
-    """TCP whose outbound sockets notice a peer that vanished without a word."""
-
-    async def _dial_resolved(self, maddr: Multiaddr, source: tuple[str, int] | None = None) -> IRawConnection:
-        connection = await super()._dial_resolved(maddr, source)
-        keep_alive(connection)
-        return connection
-
-
-def keep_alive(connection: IRawConnection) -> None:
-    """Turn on TCP keep-alive. Stock: none, and yamux ignores its own unanswered pings, so the peer stays for ever."""
-    stream = connection.stream if isinstance(connection, RawConnection) else None
-    if not isinstance(stream, TrioTCPStream):
-        return
-    sock = stream.stream.socket
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (
-            ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
-            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
-            ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-        ):
-            if hasattr(socket, name):  # macOS and Windows name some of them otherwise; their defaults are hours
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    except OSError:
-        pass  # the peer is already gone; the next read says so
 
 
 def _set_reuse_flags(sock: trio.socket.SocketType) -> None:

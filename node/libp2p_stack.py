@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
-from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.config import ConnectionConfig
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
@@ -27,7 +28,7 @@ from multiaddr import Multiaddr
 from node.libp2p_address import parse_address
 from node.libp2p_channel import CHANNEL_PROTOCOL, Channels, Link
 from node.libp2p_gossip import Gossip, Mesh
-from node.libp2p_guards import GuardedHost, GuardedManager, GuardedSwarm, KeepaliveTCP, answered, contained
+from node.libp2p_guards import GuardedHost, GuardedManager, GuardedSwarm, answered, contained
 from node.libp2p_inbox import Inbox
 from node.transport import TransportError, Validator
 from protocol.identity import peer_id
@@ -40,14 +41,12 @@ NEGOTIATION_TIMEOUT_S = 5
 GOODBYE_S = 0.3
 
 
-def build_host(seed: bytes, connections_max: int, hits: Counter[str]) -> GuardedHost:
-    """A host with the identity of a 32-byte Ed25519 seed that speaks Noise and yamux over TCP and nothing else.
+def build_host(keys: KeyPair, connections_max: int, hits: Counter[str]) -> GuardedHost:
+    """A host with the identity of `keys` that speaks Noise and yamux over TCP and nothing else.
 
     The swarm is put together by hand, because `new_host` also offers plaintext and secio and adds a resource manager
-    whose circuit breaker lets five bad connections refuse everybody for a minute. A quarter of the connections is
-    kept for those that we dial.
+    whose circuit breaker lets five bad connections refuse everybody for a minute.
     """
-    keys = create_new_key_pair(seed)
     own = ID.from_pubkey(keys.public_key)
     store = PeerStore()
     store.add_key_pair(own, keys)
@@ -68,16 +67,7 @@ def build_host(seed: bytes, connections_max: int, hits: Counter[str]) -> Guarded
         inbound_stream_protocol_negotiation_timeout=NEGOTIATION_TIMEOUT_S,
         outbound_stream_protocol_negotiation_timeout=NEGOTIATION_TIMEOUT_S,
     )
-    swarm = GuardedSwarm(
-        own,
-        store,
-        upgrader,
-        transports=[KeepaliveTCP()],
-        retry_config=RetryConfig(max_retries=0),  # the daemon decides about another attempt
-        connection_config=limits,
-        hits=hits,
-        inbound_max=max(1, connections_max * 3 // 4),
-    )
+    swarm = GuardedSwarm(own, store, upgrader, limits, hits)
     return GuardedHost(swarm, hits)
 
 
@@ -85,7 +75,7 @@ class Stack:
     """One life of the network. `run` lasts until `stop` or a fault of the stack itself."""
 
     def __init__(self, seed: bytes, connections_max: int, inbox: Inbox, counters: Counter[str]) -> None:
-        self.host = build_host(seed, connections_max, counters)
+        self.host = build_host(create_new_key_pair(seed), connections_max, counters)
         self.swarm = self.host.swarm
         self.own: bytes = self.host.get_public_key().to_bytes()
         self._inbox = inbox
@@ -103,27 +93,30 @@ class Stack:
         ready: Callable[[list[Multiaddr]], None],
     ) -> None:
         """Listen, report the addresses with their real ports to `ready`, and serve until `stop`."""
-        async with trio.open_nursery() as nursery:
-            self.channels = Channels(self.own, self._inbox, self._counters, nursery)
-            self.host.set_stream_handler(CHANNEL_PROTOCOL, self.channels.accept)
-            mesh = Mesh(self._counters)
-            self.gossip = Gossip(self.host, mesh, topics, self._inbox, self._counters)
-            for service in (self.swarm, self.gossip, mesh):
-                manager = GuardedManager(service, self._counters)
-                nursery.start_soon(manager.run)
-                await manager.wait_started()
-            try:
-                await self.gossip.wait_until_ready()
-                for topic in sorted(topics):
-                    await self.gossip.subscribe(topic)
-                bound = [await self._listen(address) for address in listen]
-                ready(bound)
-                self._publish = trio.Event()
-                nursery.start_soon(self._publish_all, outgoing)
-                await self._stop.wait()
-            finally:
-                await self._leave()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                self.channels = Channels(self.own, self._inbox, self._counters, nursery)
+                self.host.set_stream_handler(CHANNEL_PROTOCOL, self.channels.accept)
+                mesh = Mesh(self._counters)
+                self.gossip = Gossip(self.host, mesh, topics, self._inbox, self._counters)
+                for service in (self.swarm, self.gossip, mesh):
+                    manager = GuardedManager(service, self._counters)
+                    nursery.start_soon(manager.run)
+                    await manager.wait_started()
+                try:
+                    await self.gossip.wait_until_ready()
+                    for topic in sorted(topics):
+                        await self.gossip.subscribe(topic)
+                    bound = [await self._listen(address) for address in listen]
+                    ready(bound)
+                    self._publish = trio.Event()
+                    nursery.start_soon(self._publish_all, outgoing)
+                    await self._stop.wait()
+                finally:
+                    await self._leave()
+                nursery.cancel_scope.cancel()
+        finally:
+            self.swarm.sockets.close()
 
     async def _listen(self, address: Multiaddr) -> Multiaddr:
         try:
