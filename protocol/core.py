@@ -171,7 +171,10 @@ class Core:
                     self.peers.dial_failed(event.effect)
 
     def _request(self, event: RequestMade) -> None:
-        size = len(event.text.encode("utf-8", "surrogatepass"))
+        try:
+            size = len(event.text.encode())
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError("a question is Unicode text; this one holds a lone surrogate") from error
         if not event.text.strip() or size > QUESTION_SIZE_MAX:
             raise LocalProtocolError(f"a question has 1 to {QUESTION_SIZE_MAX} bytes, this one {size}")
         if event.skill is not None and event.skill != GENERAL and event.skill not in self.parameters.skills:
@@ -257,10 +260,10 @@ class Core:
 
     def _raise_watermark(self, envelope: Envelope) -> None:
         """Persist, in steps, an upper bound of the issue times handled, before anything that follows from them."""
-        if envelope.sender == self.me or envelope.issued_ms < self._watermark_ms:
-            return
         # Bounded by our own clock, or a peer's fast one would make us deaf after a restart.
         bound_ms = min(envelope.issued_ms, self._outbox.now.wall_ms)
+        if envelope.sender == self.me or bound_ms < self._watermark_ms:
+            return
         self._watermark_ms = bound_ms + WATERMARK_STEP_MS
         self._outbox.emit(Persist("node", b"watermark", str(bound_ms + WATERMARK_STEP_MS).encode()))
 
@@ -335,13 +338,14 @@ class Core:
         else:
             answered = [report for report in counted if report.answer is not None]
             answer = task.texts[answered[-1].peer].strip() if answered else None
-        if reason == "no_bids" or (reason == "deadline" and not task.bids):
+        if reason == "no_bids" or (reason == "deadline" and task.phase is Phase.BIDDING and not task.bids):
             kind = OutcomeKind.NO_BIDS
         elif answer is None:
             kind = OutcomeKind.DEADLINE if reason == "deadline" else OutcomeKind.ALL_FAILED
         else:
             kind = OutcomeKind.UNEARNED if result is not None and not result.earned else OutcomeKind.ANSWERED
         now_ms = self._outbox.now.mono_ms
+        opened_mono_ms = now_ms if task.phase is Phase.CALIBRATING else task.opened_mono_ms
         return Outcome(
             task=task.id,
             kind=kind,
@@ -354,7 +358,7 @@ class Core:
             view=task.view_hash,
             bids=self._bid_reports(task),
             seats=tuple(task.reports),
-            calibration_ms=max(0, task.opened_mono_ms - task.begun_mono_ms),
+            calibration_ms=opened_mono_ms - task.begun_mono_ms,
             latency_ms=now_ms - task.begun_mono_ms,
             inference_ms=max((report.inference_ms for report in counted), default=0),
             messages=task.messages,
@@ -408,7 +412,14 @@ class Core:
             elif table == "peers":
                 self._receive(value)
             elif (table, key) == ("node", b"watermark"):
-                self._watermark_ms = int(value)
+                self._watermark_ms = _number(value)
                 self._seen = SeenCache(self._watermark_ms)
             elif (table, key) == ("node", b"sequence"):
-                self._own = replace(self._own, sequence=int(value))
+                self._own = replace(self._own, sequence=_number(value))
+
+
+def _number(value: bytes) -> int:
+    """A persisted count; raises `LocalProtocolError` if it was damaged."""
+    if not value.isdigit():
+        raise LocalProtocolError("damaged entry on disk: not a number")
+    return int(value)

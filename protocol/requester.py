@@ -201,6 +201,9 @@ class Requester:
     def on_unreachable(self, peer: bytes) -> None:
         """A channel ended: its leases go to the next bids now rather than when they expire."""
         for task in self.tasks():
+            if task.phase is Phase.BIDDING:
+                # An award to who is gone would only wait for an accept that cannot come.
+                task.bids.pop(peer, None)
             for seat in list(task.seats):
                 if seat.holder.bidder == peer and (seat.state, "lost") in SEAT:
                     self._fail(task, seat, "lost", "connection lost")
@@ -280,7 +283,7 @@ class Requester:
         """Close windows, expire leases, end tasks at their deadline."""
         now_ms = self._outbox.now.mono_ms
         for task in self.tasks():
-            if task.ends_mono_ms <= now_ms and task.phase is not Phase.CALIBRATING:
+            if task.ends_mono_ms <= now_ms:
                 for seat in task.seats:
                     if (seat.state, "expired") in SEAT:
                         seat.state = SeatState.FAILED
