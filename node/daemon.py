@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from node.api import Api
 from node.config import Config
@@ -52,6 +53,7 @@ _VERDICTS = {
     gossip.Verdict.REJECT: Verdict.REJECT,
 }
 _MODEL_CHECK_S = 1.0
+_TINY_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +138,21 @@ def _engine(config: Config) -> Engine | None:
         return LlamaEngine(
             path,
             expected_sha256=digest,
-            threads=config.threads or os.cpu_count() or 1,
+            threads=config.threads or _threads(path),
             slots=config.slots,
             context=config.context or None,
             gpu_layers=config.gpu_layers,
         )
     except EngineError as error:
         raise UserError(str(error)) from error
+
+
+def _threads(model: Path) -> int:
+    """All cores for a real model; one for a tiny one, whose threads would wait for each other longer than they compute."""
+    with contextlib.suppress(OSError):
+        if model.stat().st_size < _TINY_BYTES:
+            return 1
+    return os.cpu_count() or 1
 
 
 async def _start(engine: Engine | None, transport: Transport) -> None:

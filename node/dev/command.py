@@ -150,14 +150,14 @@ async def _listening(course: Course) -> AsyncIterator[None]:
 
 async def _show_with_reasons(console: Console, course: Course, text: str, outcome: dict[str, object]) -> None:
     names = {node.peer_id: node.role for node in course.nodes}
-    console.print(f"  question: {text}", markup=False)
+    console.print(f"  question: {text}", markup=False, soft_wrap=True)
     for line in [*show_answer(outcome, names), "", *explain(outcome, names)]:
-        console.print(f"  {line}", markup=False)
+        console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def _introduce(console: Console, nodes: Sequence[DevNode]) -> None:
     for node in nodes:
-        console.print(f"  {node.role:<11} {node.peer_id}  pid {node.process.pid}", markup=False)
+        console.print(f"  {node.role:<11} {node.peer_id}  pid {node.process.pid}", markup=False, soft_wrap=True)
 
 
 def _tell_how_to_use(console: Console, nodes: Sequence[DevNode]) -> None:

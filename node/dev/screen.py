@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -117,7 +118,7 @@ class LiveTable:
         self._live.update(self._render())
 
     def _render(self) -> Group:
-        table = Table(title=None, expand=False, pad_edge=False)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for heading in ("peer", "role", "model", "audits right", "bids", "seats", "votes"):
             table.add_column(heading, justify="right" if heading in ("bids", "seats", "votes", "audits right") else "left")
         for peer_id, node in self._nodes.items():

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 _NAMES = {
     "network": "the network",
-    "best_single": "best single node (known in hindsight)",
-    "majority": "majority of all nodes, the liar too",
-    "majority_honest": "majority of the honest nodes",
-    "random": "a node drawn at random",
-    "oracle_route": "best node of each skill (known in hindsight)",
+    "best_single": "best single node *",
+    "majority": "majority, with liar",
+    "majority_honest": "majority, no liar",
+    "random": "a random node",
+    "oracle_route": "best node a skill *",
 }
 
 
 def show(console: Console, report: dict[str, Any]) -> None:
     """Print accuracy with intervals, paired differences, latency and cost."""
     count = len(report["questions"])
-    table = Table(title=f"{count} questions, seed {report['seed']}", title_justify="left", pad_edge=False)
+    table = Table(title=f"{count} questions, seed {report['seed']}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("who answers")
     table.add_column("right", justify="right")
     table.add_column("95 % interval", justify="right")
-    table.add_column("the network is ahead by (paired, 95 %)", justify="right")
+    table.add_column("network ahead by (paired)", justify="right")
     for key, name in _NAMES.items():
         row = report["accuracy"][key]
         lead = report["paired"].get(key)
@@ -37,6 +38,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
         )
     console.print()
     console.print(table)
+    console.print("* chosen in hindsight, when the right answers were known; all intervals are 95 %")
     console.print()
     cost, audits, latency = report["cost"], report["cost"]["audits"], report["latency"]
     console.print(
