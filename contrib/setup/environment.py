@@ -88,8 +88,11 @@ def make(environment: Environment, console: Console) -> None:
     recipes = wheels.recipes(cmake_args)
     if any(wheels.cached(recipe) is None for recipe in recipes):
         system.provide(system.COMPILE_NEEDS, console)
+    built = " ".join(recipe.key for recipe in recipes)
+    kept = _recorded(environment).get("built") == built
     environment.stamp.unlink(missing_ok=True)
     if not _same_python(environment):
+        kept = False
         shutil.rmtree(environment.directory, ignore_errors=True)
         console.run(
             f"creating {environment.directory.name}",
@@ -99,12 +102,13 @@ def make(environment: Environment, console: Console) -> None:
     pip: list[object] = [environment.python, "-m", "pip", "--no-input", "--disable-pip-version-check"]
     install: list[object] = [*pip, "install", "--progress-bar", "off"]
     compiled = [wheels.cached(recipe) or wheels.build(recipe, environment.python, console) for recipe in recipes]
-    # Forced, because a wheel of other flags has the same version. Its dependencies come from the lock file.
-    console.run(
-        "installing the compiled packages",
-        [*install, "--no-index", "--no-deps", "--force-reinstall", *compiled],
-        remedy=PIP_REMEDY,
-    )
+    if not kept:
+        # Forced, because a wheel of other flags has the same version. Its dependencies come from the lock file.
+        console.run(
+            "installing the compiled packages",
+            [*install, "--no-index", "--no-deps", "--force-reinstall", *compiled],
+            remedy=PIP_REMEDY,
+        )
     console.run(
         "installing the locked packages",
         [*install, "--no-deps", "--require-hashes", "-r", wheels.MAIN_LOCK],
@@ -118,7 +122,7 @@ def make(environment: Environment, console: Console) -> None:
         remedy=PIP_REMEDY,
     )
     console.run("checking the environment", [*pip, "check"], remedy=PIP_REMEDY)
-    environment.stamp.write_text(json.dumps({"fingerprint": wanted, "cmake_args": cmake_args}) + "\n")
+    environment.stamp.write_text(json.dumps({"fingerprint": wanted, "cmake_args": cmake_args, "built": built}) + "\n")
 
 
 def _install_extra(extra: str, install: list[object], console: Console) -> None:
