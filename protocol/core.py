@@ -100,7 +100,10 @@ class Core:
         self._take(event)
         self._drain()
         self._advance()
-        self._drain()
+        # What it just sent to itself may close a window or fill a seat: that need not wait for the next input.
+        while self._outbox.local:
+            self._drain()
+            self._advance()
         return self._outbox.effects
 
     def deadline(self) -> int | None:
@@ -284,7 +287,11 @@ class Core:
     def _calibrated(self, task: Task) -> bool:
         """Whether the task may go out: someone has evidence and nobody is under audit, or it has waited long enough."""
         waited_ms = self._outbox.now.mono_ms - task.begun_mono_ms
-        return waited_ms >= CALIBRATION_MS_MAX or self.audits.settled(self._audited_for(task))
+        return waited_ms >= CALIBRATION_MS_MAX or (not self._deaf_ms() and self.audits.settled(self._audited_for(task)))
+
+    def _deaf_ms(self) -> int:
+        """How long bids would still be taken for replays: after a restart, until the clock has passed the watermark."""
+        return max(0, self._seen.watermark_ms + 1 - self._outbox.now.wall_ms)
 
     def _audited_for(self, task: Task) -> tuple[str, ...]:
         skill = task.requirement.skill
@@ -296,10 +303,13 @@ class Core:
 
     def _calibration_deadline_ms(self) -> int | None:
         waiting = [task.begun_mono_ms for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
-        return min(waiting) + CALIBRATION_MS_MAX if waiting else None
+        due = [min(waiting) + CALIBRATION_MS_MAX] if waiting else []
+        if self._auditing and (deaf_ms := self._deaf_ms()):
+            due.append(self._outbox.now.mono_ms + deaf_ms)
+        return min(due, default=None)
 
     def _begin_audits(self) -> None:
-        if not self._auditing:
+        if not self._auditing or self._deaf_ms():
             return
         tasks = self._requester.tasks()
         preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
@@ -412,7 +422,8 @@ class Core:
             elif table == "peers":
                 self._receive(value)
             elif (table, key) == ("node", b"watermark"):
-                self._watermark_ms = _number(value)
+                # Never far ahead of the clock: one that went back since would leave the node deaf until it caught up.
+                self._watermark_ms = min(_number(value), self._outbox.now.wall_ms + WATERMARK_STEP_MS)
                 self._seen = SeenCache(self._watermark_ms)
             elif (table, key) == ("node", b"sequence"):
                 self._own = replace(self._own, sequence=_number(value))

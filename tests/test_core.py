@@ -873,6 +873,37 @@ def test_restart__refuses_what_was_handled_before_it() -> None:
     assert again.core.rejected["replay"] == 1
 
 
+def test_restart__holds_a_question_until_bids_are_no_longer_taken_for_replays() -> None:
+    bench, others = requester()
+    bench.bids(asked(bench), others[:1])
+    again = restarted(bench, after_ms=1)
+    for peer in others:
+        again.join(peer)
+    assert not sent(again.ask(QUESTION), Beacon)
+    (beacon,) = sent(again.wait(WATERMARK_STEP_MS + 1), Beacon)
+    again.bids(beacon, others)
+    assert len(sent(again.effects, Award)) == SEATS_DEFAULT
+
+
+def test_restart__with_a_clock_that_went_back_does_not_leave_the_node_deaf() -> None:
+    bench = Bench(("arith",))
+    offered(bench, STRANGER)
+    again = restarted(bench, -3_600_000, ("arith",))
+    again.wait(WATERMARK_STEP_MS + 1)
+    assert offered(again, STRANGER)
+
+
+def test_own_bid__closes_the_window_in_the_step_that_opened_it() -> None:
+    signer = Bench().signer
+    bench = Bench(("arith",), evidence({signer.public_key: 9}))
+    effects = bench.ask(QUESTION)
+    assert len([effect for effect in effects if isinstance(effect, Infer)]) == 1
+    bench.step(inferred(effects, f"answer: {GOLD}"))
+    outcome = bench.outcome(QUESTION)
+    assert outcome is not None
+    assert (outcome.answer, outcome.latency_ms) == (GOLD, 0)
+
+
 def test_restart__dials_the_peers_it_knew() -> None:
     bench = Bench()
     bench.hear(STRANGER, newer(record("arith"), 5, "/sim/stranger"))
