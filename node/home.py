@@ -50,9 +50,7 @@ class Home:
     def network(self, name: str) -> "NetworkHome":
         """The directories for the network `name`; raises `UserError` when that cannot name a directory."""
         if not _NETWORK_NAME.fullmatch(name):
-            raise UserError(
-                f"{name!r} cannot be a network's name: use lower-case letters, digits and hyphens, at most 32"
-            )
+            raise UserError(f"{name!r} cannot be a network's name: use lower-case letters, digits and hyphens, at most 32")
         return NetworkHome(self.data / name, self.state / name)
 
 
@@ -102,9 +100,7 @@ class NetworkHome:
         try:
             handle = self.lock_file.open("a+")
         except OSError as error:
-            raise UserError(
-                f"cannot open {self.lock_file}: {error.strerror}; choose another home with --home"
-            ) from error
+            raise UserError(f"cannot open {self.lock_file}: {error.strerror}; choose another home with --home") from error
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
