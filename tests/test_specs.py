@@ -175,7 +175,7 @@ def raised_codes() -> set[str]:
 def test_codes__of_the_specs_are_those_of_the_code() -> None:
     tagged: dict[str, set[str]] = {}
     for path in NUMBERED:
-        for code in re.findall(r"\[(?:REJECT|IGNORE):\s(\w+)\]", path.read_text(encoding="utf-8")):
+        for code in re.findall(r"\[(?:REJECT|IGNORE):\s+(\w+)\]", path.read_text(encoding="utf-8")):
             tagged.setdefault(code, set()).add(path.name)
     assert set(tagged) == raised_codes()
     index = {row[0]: set(row[2].split(", ")) for row in table("README.md", "code", "what was wrong", "document")}
@@ -186,9 +186,9 @@ def test_codes__of_the_specs_are_those_of_the_code() -> None:
 
 def test_ignore_tags__are_the_codes_that_a_gossip_validator_ignores() -> None:
     everything = "".join(path.read_text(encoding="utf-8") for path in NUMBERED)
-    ignored = set(re.findall(r"\[IGNORE:\s(\w+)\]", everything))
+    ignored = set(re.findall(r"\[IGNORE:\s+(\w+)\]", everything))
     assert ignored == gossip._IGNORED
-    assert not ignored & set(re.findall(r"\[REJECT:\s(\w+)\]", everything))
+    assert not ignored & set(re.findall(r"\[REJECT:\s+(\w+)\]", everything))
 
 
 def test_domains__of_the_specs_are_those_of_the_code() -> None:
