@@ -1,6 +1,6 @@
 # A Tutti node. Two stages: compilers stay in the first one.
 #   docker build -t tutti .
-#   docker run -v tutti:/data -p 4701:4701 tutti
+#   docker run -v tutti:/data -p 4101:4101 tutti
 # Not yet built by anyone: the machine it was written on has no Docker engine.
 
 FROM python:3.11-slim-bookworm AS build
@@ -33,7 +33,7 @@ ENV PATH=/opt/tutti/bin:$PATH TUTTI_HOME=/data PYTHONUNBUFFERED=1
 USER 1000
 VOLUME /data
 # Only the port that peers dial. The API stays on loopback, inside.
-EXPOSE 4701/tcp
+EXPOSE 4101/tcp
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["tutti", "status", "--json"]
 ENTRYPOINT ["tini", "--", "tutti"]
-CMD ["run", "--listen", "/ip4/0.0.0.0/tcp/4701"]
+CMD ["run", "--listen", "/ip4/0.0.0.0/tcp/4101"]

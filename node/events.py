@@ -29,7 +29,7 @@ class EventStream:
             name: peer_id(bytes.fromhex(value)) if name == "peer" and isinstance(value, str) else value
             for name, value in log.fields.items()
         }
-        _log.log(_LEVELS[log.level], log.event, extra=fields)
+        _log.log(_LEVELS[log.level], log.event, extra={"fields": fields})
         for queue in self._listeners:
             if queue.full():
                 queue.get_nowait()

@@ -37,7 +37,7 @@ def test_order__flag_beats_environment_beats_file_beats_default(file: Path) -> N
 
 def test_file__every_key_can_be_set(file: Path) -> None:
     file.write_text(f"""version = 1
-listen = ["/ip4/0.0.0.0/tcp/4701"]
+listen = ["/ip4/0.0.0.0/tcp/4101"]
 bootstrap = ["{EXAMPLE_PEER}"]
 network = "dev"
 model = "none"
@@ -76,7 +76,7 @@ def test_environment__variables_that_are_no_keys_are_left_alone(file: Path) -> N
         ('version = 1\nnetwork = "home"', ['network must be "dev" or "local"', "'home'"]),
         ('version = 1\nskills = ["A B"]', ["skills must be a list of names", "'A B'"]),
         ('version = 1\nbootstrap = "x"', ["bootstrap must be a list", "'x'"]),
-        ('version = 1\nbootstrap = ["host:4701"]', ["bootstrap", "host:4701", EXAMPLE_PEER]),
+        ('version = 1\nbootstrap = ["host:4101"]', ["bootstrap", "host:4101", EXAMPLE_PEER]),
         ('version = 1\nlisten = ["/ip4/1.2.3.4/udp/1"]', ["listen", "/ip4/1.2.3.4/udp/1", "write it like"]),
         ("version = 1\nlisten = [,]", ["config.toml is not TOML", "line 2"]),
         ("x" * 70_000, ["config.toml is larger than 65536 bytes"]),
