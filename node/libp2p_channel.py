@@ -194,4 +194,5 @@ class Channels:
         self._inbox.put(PeerLost(link.peer))
         for stream in link.streams.values():
             if stream.swarm_conn is not None:
+                stream.swarm_conn.swarm.remove_conn(stream.swarm_conn)  # a dial right after this makes a new one
                 self._nursery.start_soon(contained, self._counters, "guard_close", stream.swarm_conn.close)

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 
 import trio
 from google.protobuf.message import DecodeError
-from libp2p.abc import INetStream
+from libp2p.abc import INetConn, INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.io.exceptions import IOException
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.mcache import CacheEntry, MessageCache
@@ -138,8 +139,12 @@ class Mesh(GossipSub):
         topic = pubsub_msg.topicIDs[0]
         targets = set(self.pubsub.peer_topics.get(topic, ()))
         if msg_forwarder != self.pubsub.my_id:
-            targets &= self.mesh.get(topic, set())
             targets.discard(msg_forwarder)
+            # The mesh, filled up to its degree: a subscriber whose GRAFT is still under way would miss the message
+            # for good, as IHAVE goes only to peers outside the mesh.
+            mesh = targets & self.mesh.get(topic, set())
+            others = sorted(targets - mesh, key=ID.to_bytes)
+            targets = mesh.union(others[: max(0, DEGREE - len(mesh))])
             if len(pubsub_msg.data) >= IDONTWANT_SIZE_MIN:
                 await self._emit_idontwant_for_message(mid, [topic])
         rpc = rpc_pb2.RPC(publish=[pubsub_msg])
@@ -210,6 +215,7 @@ class Gossip(Pubsub):
             allowed_topics=set(topics),
         )
         self.seen_messages.stop()  # a thread of its own, and no limit; `_seen` takes its place
+        host.swarm.on_lost = self.connection_lost
         self._seen = SeenCache()
         self._topics = topics
         self._inbox = inbox
@@ -297,9 +303,23 @@ class Gossip(Pubsub):
         if queue is not None:
             queue._queue.max_size = QUEUE_PER_PEER  # noqa: SLF001 - stock: 32, and a burst of our own is larger
 
+    def connection_lost(self, connection: INetConn) -> None:
+        """Open a new stream if the old one went with `connection` while the peer is still here on another.
+
+        Stock only looks when the last connection goes: a peer that restarts at once, or one of two connections that
+        ends, leaves a dead stream in the table, and the peer never learns what we subscribe to.
+        """
+        stream = self.peers.get(connection.muxed_conn.peer_id)
+        if isinstance(stream, NetStream) and stream.swarm_conn is connection:
+            self._handle_dead_peer(connection.muxed_conn.peer_id)
+
     def _handle_dead_peer(self, peer_id: ID) -> None:
-        """Forget a peer; an exception here would end the service, and the peer is gone all the same."""
+        """Forget our stream to a peer, and what it subscribes to only if it is gone; stock forgets that always."""
+        topics = [topic for topic, peers in self.peer_topics.items() if peer_id in peers]
         try:
             super()._handle_dead_peer(peer_id)
         except (KeyError, IOException):
-            self._counters["guard_dead_peer"] += 1
+            self._counters["guard_dead_peer"] += 1  # the peer is gone all the same, and the service must go on
+        if self._peer_is_connected(peer_id):
+            for topic in topics:
+                self.peer_topics.setdefault(topic, set()).add(peer_id)

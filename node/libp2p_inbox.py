@@ -69,6 +69,7 @@ class Inbox:
         self._total = Meter()
         self._gossip = Meter()
         self._end: str | None = None
+        self._discard = False
         self._stalled = False
         self._resume: trio.Event | None = None
         self.call_trio: Callable[[Callable[[], None]], None] | None = None
@@ -77,6 +78,8 @@ class Inbox:
 
     def put(self, event: TransportEvent, meter: Meter | None = None) -> None:
         """Queue an event and wake the loop unless it is already being woken."""
+        if self._discard:
+            return
         self._events.append((event, meter))
         self._wake()
 
@@ -117,9 +120,12 @@ class Inbox:
             self._resume.set()
             self._resume = None
 
-    def finish(self, reason: str) -> None:
-        """No event comes any more: `get` raises `TransportError(reason)` once the queue is empty. From any thread."""
+    def finish(self, reason: str, *, discard: bool = False) -> None:
+        """`get` raises `TransportError(reason)` once the queue is empty, or at once with `discard`. From any thread."""
         self._end = reason
+        self._discard = discard
+        if discard:
+            self._events.clear()
         self._waking = False
         self._wake()
 

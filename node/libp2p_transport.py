@@ -116,7 +116,7 @@ class Libp2pTransport:
         self._state = "closed"
         self._closing.set()
         self._call_trio(self._on_close)
-        self._inbox.finish(_CLOSED)
+        self._inbox.finish(_CLOSED, discard=True)
         await self._stopped
         assert self._thread is not None
         self._thread.join()
