@@ -1,37 +1,29 @@
-"""GossipSub for signed envelopes: py-libp2p's mesh, with our own way in and out of it.
+"""Gossip of signed envelopes: the way in from peers, the way out from us, around the mesh.
 
-Payloads are signed envelopes, so messages carry no second signature (StrictNoSign), and their id is the SHA-256 of
-the data, which is the envelope's identity anyway. py-libp2p takes such an id for its seen cache but goes on using
-`from + seqno`, both empty here, in its message cache and equivocation check; so those three places are replaced.
-What a peer can fill (topics, ids, back-offs, rates) has a limit here; the library has none.
+Payloads are signed envelopes, so messages carry no second signature (StrictNoSign): `from`, `seqno`, `signature` and
+`key` must be absent. The library's path for messages is replaced, because one bad message ends its whole service.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import trio
 from google.protobuf.message import DecodeError
 from libp2p.abc import INetConn, INetStream
-from libp2p.custom_types import TProtocol
 from libp2p.io.exceptions import IOException
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
-from libp2p.pubsub.gossipsub import GossipSub
-from libp2p.pubsub.mcache import CacheEntry, MessageCache
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 
 from node.libp2p_channel import ChunkReader
-from node.libp2p_guards import GuardedHost, contained, verdict_of
+from node.libp2p_guards import contained, verdict_of
 from node.libp2p_inbox import Inbox
+from node.libp2p_mesh import CONTROL_MAX, Mesh, message_id
+from node.libp2p_swarm import GuardedHost
 from node.transport import GOSSIP_SIZE_MAX, GossipReceived, Validator, Verdict
-
-PROTOCOLS = (TProtocol("/meshsub/1.2.0"), TProtocol("/meshsub/1.1.0"))
-HEARTBEAT_S = 1
-DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
 
 # One peer's RPCs: as large as other implementations send them.
 RPC_SIZE_MAX = 1 << 20
@@ -39,35 +31,11 @@ VARINT_SIZE_MAX = 4
 # Messages of one peer: twice the budget of the whole network of 200 a second, with a burst for replays.
 RATE_PER_S = 400
 BURST = 800
-# Ids that one IHAVE or IWANT may name. A window of 3 heartbeats at 200 messages a second has 600.
-IDS_MAX = 1024
-# Messages sent for one IWANT; at most 4 MiB.
-IWANT_MAX = 64
-# Control entries of one RPC: one per topic and kind is normal.
-CONTROL_MAX = 64
 SEEN_S = 120
 SEEN_MAX = 1 << 16
 QUEUE_PER_PEER = 1024
-# Below this, telling a neighbour not to send a message costs more than the message.
-IDONTWANT_SIZE_MIN = 4096
 
 assert SEEN_MAX > SEEN_S * 200
-
-
-def message_id(message: rpc_pb2.Message) -> bytes:
-    """SHA-256 of the data."""
-    return hashlib.sha256(message.data).digest()
-
-
-class DigestCache(MessageCache):
-    """The library's message cache, by our id."""
-
-    def put(self, msg: rpc_pb2.Message) -> None:
-        """Remember a message for the window of gossip."""
-        mid = message_id(msg)
-        if mid not in self.msgs:
-            self.msgs[mid] = msg
-            self.history[0].append(CacheEntry(mid, msg.topicIDs))
 
 
 class SeenCache:
@@ -106,100 +74,6 @@ class TokenBucket:
         return True
 
 
-class Mesh(GossipSub):
-    """The router: who gets a message."""
-
-    def __init__(self, counters: Counter[str]) -> None:
-        super().__init__(
-            protocols=PROTOCOLS,
-            degree=DEGREE,
-            degree_low=DEGREE_LOW,
-            degree_high=DEGREE_HIGH,
-            heartbeat_interval=HEARTBEAT_S,
-            adaptive_gossip_enabled=False,
-            spam_protection_enabled=False,
-            eclipse_protection_enabled=False,
-        )
-        # Stock scoring is not calibrated; our weights come from audited work, not from gossip.
-        self.scorer = None
-        self.mcache = DigestCache(3, 5)
-        self._counters = counters
-
-    async def heartbeat(self) -> None:
-        """The library's heartbeat, which goes on after an exception: what peers sent must not stop it."""
-        while True:
-            await contained(self._counters, "guard_heartbeat", super().heartbeat)
-            await trio.sleep(HEARTBEAT_S)
-
-    async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
-        """Send a valid message on: our own to every subscriber, others' to the mesh."""
-        assert self.pubsub is not None
-        self.mcache.put(pubsub_msg)
-        mid = message_id(pubsub_msg)
-        topic = pubsub_msg.topicIDs[0]
-        targets = set(self.pubsub.peer_topics.get(topic, ()))
-        if msg_forwarder != self.pubsub.my_id:
-            targets.discard(msg_forwarder)
-            # The mesh, filled up to its degree: a subscriber whose GRAFT is still under way would miss the message
-            # for good, as IHAVE goes only to peers outside the mesh.
-            mesh = targets & self.mesh.get(topic, set())
-            others = sorted(targets - mesh, key=ID.to_bytes)
-            targets = mesh.union(others[: max(0, DEGREE - len(mesh))])
-            if len(pubsub_msg.data) >= IDONTWANT_SIZE_MIN:
-                await self._emit_idontwant_for_message(mid, [topic])
-        rpc = rpc_pb2.RPC(publish=[pubsub_msg])
-        for peer in targets:
-            if mid not in self.dont_send_message_ids.get(peer, ()):
-                self._counters["gossip_messages_out"] += 1
-                self._counters["gossip_bytes_out"] += len(pubsub_msg.data)
-                self.send_rpc(peer, rpc)
-
-    async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
-        """Give a new subscriber the last seconds, through its queue; stock writes beside the queue's own writer."""
-        for mid in self.mcache.window(topic):
-            message = self.mcache.get(mid)
-            if message is not None:
-                self.send_rpc(peer_id, rpc_pb2.RPC(publish=[message]))
-
-    async def flush_pending_messages(self, peer_id: ID) -> None:
-        """Nothing is pending: `send_recent_messages` covers who subscribes late."""
-
-    async def emit_control_message(self, control_msg: rpc_pb2.ControlMessage, to_peer: ID) -> None:
-        """Send control without the signed peer record of stock, which every receiver would verify every time."""
-        self.send_rpc(to_peer, rpc_pb2.RPC(control=control_msg), priority=True)
-
-    def _handle_dropped_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, reason: str) -> None:
-        self._counters["gossip_dropped_out"] += 1
-        super()._handle_dropped_rpc(peer_id, rpc, reason)
-
-    async def _do_px(self, px_peers: list[rpc_pb2.PeerInfo]) -> None:
-        """Do not dial the peers that a PRUNE names."""
-        del px_peers
-        self._counters["guard_peer_exchange"] += 1
-
-    async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
-        """Control messages about topics of ours. Stock keeps state for any topic that a peer makes up."""
-        control = rpc.control
-        assert self.pubsub is not None
-        for ihave in control.ihave[:CONTROL_MAX]:
-            if ihave.topicID in self.mesh and isinstance(self.pubsub, Gossip):
-                wanted = self.pubsub.unseen(ihave.messageIDs[:IDS_MAX])
-                if wanted and self._check_ihave_rate_limit(sender_peer_id, ihave.topicID):
-                    await self.emit_iwant(wanted, sender_peer_id)
-        for iwant in control.iwant[:CONTROL_MAX]:
-            # Stock answers a repeated id each time, so a small request makes a large answer.
-            unique = list(OrderedDict.fromkeys(iwant.messageIDs[:IDS_MAX]))[:IWANT_MAX]
-            await self.handle_iwant(rpc_pb2.ControlIWant(messageIDs=unique), sender_peer_id)
-        for graft in control.graft[:CONTROL_MAX]:
-            if graft.topicID in self.mesh:
-                await self.handle_graft(graft, sender_peer_id)
-        for prune in control.prune[:CONTROL_MAX]:
-            if prune.topicID in self.mesh:
-                await self.handle_prune(prune, sender_peer_id)
-        for idontwant in control.idontwant[:CONTROL_MAX]:
-            await self.handle_idontwant(idontwant, sender_peer_id)
-
-
 class Gossip(Pubsub):
     """The way in: reads peers' RPCs, judges messages, hands accepted ones to the inbox and the mesh."""
 
@@ -216,12 +90,13 @@ class Gossip(Pubsub):
         )
         self.seen_messages.stop()  # a thread of its own, and no limit; `_seen` takes its place
         host.swarm.on_lost = self.connection_lost
+        mesh.unseen = self.unseen
         self._seen = SeenCache()
         self._topics = topics
         self._inbox = inbox
         self._counters = counters
 
-    def unseen(self, ids: list[bytes]) -> list[bytes]:
+    def unseen(self, ids: Sequence[bytes]) -> list[bytes]:
         """Those of `ids` that were not judged yet."""
         return [mid for mid in ids if not self._seen.has(mid)]
 

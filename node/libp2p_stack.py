@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 
@@ -27,11 +26,12 @@ from multiaddr import Multiaddr
 
 from node.libp2p_address import parse_address
 from node.libp2p_channel import CHANNEL_PROTOCOL, Channels, Link
-from node.libp2p_gossip import Gossip, Mesh
-from node.libp2p_guards import GuardedHost, GuardedManager, GuardedSwarm, answered, contained
+from node.libp2p_gossip import Gossip
+from node.libp2p_guards import GuardedManager, answered, contained
 from node.libp2p_inbox import Inbox
+from node.libp2p_mesh import Mesh
+from node.libp2p_swarm import GuardedHost, GuardedSwarm
 from node.transport import TransportError, Validator
-from protocol.identity import peer_id
 
 DIAL_TIMEOUT_S = 10
 # An honest handshake needs four round trips and some milliseconds of work.
@@ -223,32 +223,3 @@ def _why(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
     return str(error).splitlines()[0] or type(error).__name__
-
-
-def shown_addresses(bound: list[Multiaddr], own: bytes) -> list[str]:
-    """What to tell others: each bound address with the peer id, and wildcards as this machine's real addresses."""
-    shown: list[str] = []
-    for address in bound:
-        text = str(address)
-        for wildcard, family, probe, loopback in (
-            ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1", "127.0.0.1"),
-            ("/ip6/::/", socket.AF_INET6, "2001:db8::1", "::1"),
-        ):
-            if text.startswith(wildcard):
-                kind, rest = wildcard.split("/")[1], text.removeprefix(wildcard)
-                hosts = dict.fromkeys([*_outbound_address(family, probe), loopback])
-                shown += [f"/{kind}/{host}/{rest}" for host in hosts]
-                break
-        else:
-            shown.append(text)
-    return [f"{text}/p2p/{peer_id(own)}" for text in shown]
-
-
-def _outbound_address(family: socket.AddressFamily, probe: str) -> list[str]:
-    """The address this machine sends from. Connecting a UDP socket asks the routing table and sends nothing."""
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            sock.connect((probe, 9))
-        except OSError:
-            return []
-        return [str(sock.getsockname()[0])]

@@ -18,11 +18,11 @@ from typing import TypeVar
 import trio
 from multiaddr import Multiaddr
 
-from node.libp2p_address import parse_listen
+from node.libp2p_address import parse_listen, shown_addresses
 from node.libp2p_channel import Link
 from node.libp2p_guards import death_of
 from node.libp2p_inbox import Inbox
-from node.libp2p_stack import Stack, shown_addresses
+from node.libp2p_stack import Stack
 from node.transport import (
     FRAME_SIZE_MAX,
     GOSSIP_SIZE_MAX,

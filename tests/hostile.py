@@ -22,8 +22,9 @@ from libp2p.utils import encode_varint_prefixed
 from multiaddr import Multiaddr
 
 from node.libp2p_address import parse_address
-from node.libp2p_guards import GuardedHost, GuardedManager
+from node.libp2p_guards import GuardedManager
 from node.libp2p_stack import build_host
+from node.libp2p_swarm import GuardedHost
 from protocol.identity import peer_id
 
 TIMEOUT_S = 10

@@ -25,8 +25,9 @@ from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from node.libp2p_guards import GuardedHost, GuardedManager
+from node.libp2p_guards import GuardedManager
 from node.libp2p_stack import build_host
+from node.libp2p_swarm import GuardedHost
 from node.libp2p_transport import Libp2pTransport
 from node.transport import FrameReceived, GossipReceived, PeerConnected, Verdict
 from protocol.identity import KeySigner, peer_id
