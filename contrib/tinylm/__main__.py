@@ -53,7 +53,7 @@ def _make(recipe: Recipe, work: Path, out: Path, threads: int) -> None:
     vocabulary_file = work / "vocabulary.gguf"
     export.write(vocabulary_file, "vocabulary", vocabulary, shape, {})
     forbidden = frozenset(exercise.text for exercises in questions.values() for exercise in exercises)
-    stream = batches(export.Tokeniser(vocabulary_file), recipe.families, recipe.seed, BATCH_TOKENS, forbidden)
+    stream = batches(export.Tokeniser(vocabulary_file), recipe.practice, recipe.seed, BATCH_TOKENS, forbidden)
     checkpoint = work / f"{recipe.name}-{_digest(recipe, shape, vocabulary)}.pt"
     trained = train(shape, recipe.seed, recipe.steps, stream, checkpoint, lambda line: _log(recipe, line))
     tensors = {name: parameter.detach().float().numpy() for name, parameter in trained.model.named_parameters()}
@@ -68,7 +68,7 @@ def _make(recipe: Recipe, work: Path, out: Path, threads: int) -> None:
 
 def _digest(recipe: Recipe, shape: Shape, vocabulary: Vocabulary) -> str:
     """Names a checkpoint by all that training sees, so that a changed recipe does not resume from an old one."""
-    state = hashlib.sha256(repr((recipe.families, recipe.seed, recipe.steps, shape, vocabulary)).encode())
+    state = hashlib.sha256(repr((recipe.practice, recipe.seed, recipe.steps, shape, vocabulary)).encode())
     for exercises in held_out(3).values():
         for exercise in exercises:
             state.update(worked(exercise).encode())
