@@ -405,6 +405,13 @@ def test_full_disk__is_one_line() -> None:
     assert re.fullmatch(rb"tutti: the system refused: [^\n]+\n", done.stderr)
 
 
+@pytest.mark.parametrize("redirect", ["<&-", ">&- </dev/null"])
+def test_closed_streams__are_no_bug(redirect: str) -> None:
+    command = f'"{sys.executable}" -m node ask - {redirect}'
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.USAGE, "tutti: the question is empty: give it a text\n")
+
+
 def test_terminal_without_unicode__shows_the_number_of_a_letter() -> None:
     before = "import node.cli.version as command\ndef run(args): print('\\u00fc'); return 0\ncommand.run = run"
     done = tutti("version", before=before, PYTHONIOENCODING="ascii")

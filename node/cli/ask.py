@@ -58,7 +58,7 @@ def _question(given: str | None) -> str:
     if given is None:
         raise UserError('no question: write tutti ask "What is 12 + 30?", or tutti ask - to read it from stdin', ExitCode.USAGE)
     # One byte more than allowed shows that it is too long, however long it is.
-    data = sys.stdin.buffer.read(QUESTION_SIZE_MAX + 1) if given == "-" else given.encode("utf-8", "surrogateescape")
+    data = _stdin(QUESTION_SIZE_MAX + 1) if given == "-" else given.encode("utf-8", "surrogateescape")
     if len(data) > QUESTION_SIZE_MAX:
         raise UserError(f"the question is longer than {QUESTION_SIZE_MAX} bytes: ask a shorter one", ExitCode.USAGE)
     try:
@@ -68,6 +68,11 @@ def _question(given: str | None) -> str:
     if not text.strip():
         raise UserError("the question is empty: give it a text", ExitCode.USAGE)
     return text.strip()
+
+
+def _stdin(size_max: int) -> bytes:
+    """Up to `size_max` bytes; a process that was started with its stdin closed has none."""
+    return sys.stdin.buffer.read(size_max) if sys.stdin is not None else b""
 
 
 def _deadline_ms(seconds: float) -> int:
