@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-# One frame carries one envelope. A question may have 64 KiB and an answer with its reasoning less than that; 1 MiB
-# leaves room for ledger ranges while 16 peers can still be read at once inside the bound on undelivered bytes.
+# One frame carries one envelope, at most 64 KiB today; 1 MiB leaves room for ranges of a ledger, while 16 peers can
+# still be read at once inside the bound on undelivered bytes.
 FRAME_SIZE_MAX = 1 << 20
 
 # Gossip is copied about six times by the mesh, so it carries beacons and records (a few KiB), never bulk.

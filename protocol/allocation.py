@@ -59,7 +59,7 @@ class Assignment:
 
 
 def _draw(beacon: bytes, bidder: bytes) -> bytes:
-    # Nobody can choose a key for a beacon that came after it; the requester drops bidders younger than the beacon.
+    # A draw that only a key made after the beacon could aim at; such a key has no evidence and so no weight.
     return hashlib.sha256(b"tutti/draw/1\x00" + beacon + bidder).digest()
 
 

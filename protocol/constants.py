@@ -68,11 +68,9 @@ TASKS_MAX: Final = 256
 # --- Evidence and audits (specs/06-evidence.md)
 # Known-answer questions a peer gets in a skill before its weight counts as settled: ten separate .9 from .3 almost surely.
 AUDITS_TARGET: Final = 10
-# A request waits this long for calibration when nobody has evidence in its skill, then goes out with what there is.
+# A request waits at most this long while candidates in its skill are audited, then goes out with what there is.
 CALIBRATION_MS_MAX: Final = 1_500
 AUDITS_AT_ONCE_MAX: Final = 2
-# Failed audits in a row after which a peer is left alone until its evidence is asked for again.
-AUDIT_DIFFICULTY: Final = 2
 # Strength of the prior in observations, and the scale of evidence counts (1.0 = 256).
 PRIOR_STRENGTH: Final = 2
 EVIDENCE_ONE: Final = 256

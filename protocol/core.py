@@ -21,6 +21,7 @@ from protocol.constants import (
     DEADLINE_MS_MAX,
     QUESTION_SIZE_MAX,
     RECORD_REFRESH_MS,
+    SEATS_DEFAULT,
     TASKS_MAX,
     TOKENS_MAX,
     WATERMARK_STEP_MS,
@@ -285,9 +286,24 @@ class Core:
                 self._requester.open(task)
 
     def _calibrated(self, task: Task) -> bool:
-        """Whether the task may go out: someone has evidence and nobody is under audit, or it has waited long enough."""
+        """Whether the task may go out: a committee has settled evidence, nobody needs audits, or it has waited enough."""
         waited_ms = self._outbox.now.mono_ms - task.begun_mono_ms
-        return waited_ms >= CALIBRATION_MS_MAX or (not self._deaf_ms() and self.audits.settled(self._audited_for(task)))
+        if waited_ms >= CALIBRATION_MS_MAX:
+            return True
+        if self._deaf_ms():
+            return False
+        return self._has_committee(task) or self.audits.settled(self._audited_for(task))
+
+    def _has_committee(self, task: Task) -> bool:
+        """Whether enough candidates have earned weight and no audit due: a newcomer's audits then hold up nobody."""
+        skill = task.requirement.skill
+        needy = set(self.audits.needy(skill))
+        ready = [
+            peer
+            for peer in self.candidates(skill)
+            if peer not in needy and self._requester.counts(peer, skill).weight(task.options) > 0
+        ]
+        return len(ready) >= SEATS_DEFAULT
 
     def _deaf_ms(self) -> int:
         """How long bids would still be taken for replays: after a restart, until the clock has passed the watermark."""

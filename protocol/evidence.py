@@ -70,6 +70,11 @@ def log2_fixed(numerator: int, denominator: int) -> int:
     return result
 
 
+def _factor(age_days: int) -> int:
+    """What an observation of this age still counts, in units of 2^-16; a clock that went back makes none younger than new."""
+    return DECAY[max(0, age_days)] if age_days < EVIDENCE_DAYS_MAX else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Decayed hits and misses in units of 1 / EVIDENCE_ONE observation."""
@@ -137,7 +142,7 @@ class EvidenceBook:
         hits = misses = 0
         today = wall_ms // _DAY_MS
         for day, (hit, miss, _) in self._days.get((peer, skill), {}).items():
-            factor = DECAY[max(0, min(today - day, EVIDENCE_DAYS_MAX - 1))]
+            factor = _factor(today - day)
             hits += hit * EVIDENCE_ONE * factor
             misses += miss * EVIDENCE_ONE * factor
         return Counts(hits >> 16, misses >> 16)
@@ -150,8 +155,5 @@ class EvidenceBook:
     def audits(self, peer: bytes, skill: str, wall_ms: int) -> int:
         """How many recent audits a peer had in a skill, decayed and abstentions included, so none repeat for ever."""
         today = wall_ms // _DAY_MS
-        total = sum(
-            sum(counts) * DECAY[max(0, min(today - day, EVIDENCE_DAYS_MAX - 1))]
-            for day, counts in self._days.get((peer, skill), {}).items()
-        )
+        total = sum(sum(counts) * _factor(today - day) for day, counts in self._days.get((peer, skill), {}).items())
         return (total + (1 << 15)) >> 16

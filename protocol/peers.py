@@ -62,13 +62,11 @@ class PeerTable:
         peer.connected, peer.dialling, peer.backoff_ms = True, None, DIAL_BACKOFF_MS_MIN
         wall_ms = self._outbox.now.wall_ms
         self._outbox.emit(Send(self._outbox.number(), key, own_record))
-        others = [
-            other.record_data
-            for other_key, other in self.all()
-            if other_key != key and other.record_data and other.record_expires_ms > wall_ms
-        ]
-        for data in others[:RECORDS_SHARED_MAX]:
-            self._outbox.emit(Send(self._outbox.number(), key, data))
+        others = [other for other_key, other in self.all() if other_key != key and other.record_expires_ms > wall_ms]
+        # Those we are connected to and heard of last are the likeliest to be there.
+        others.sort(key=lambda other: (not other.connected, -other.record_expires_ms))
+        for other in others[:RECORDS_SHARED_MAX]:
+            self._outbox.emit(Send(self._outbox.number(), key, other.record_data))
 
     def lose(self, key: bytes) -> None:
         """The channel ended; dial again after the first backoff."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from protocol.allocation import ReceivedBid, View, allocate
+from protocol.allocation import Assignment, ReceivedBid, View, allocate
 from protocol.answers import answer_of
 from protocol.capability import GENERAL
 from protocol.constants import (
@@ -106,7 +106,9 @@ class Requester:
             SEATS_DEFAULT,
             task.tokens_max,
             WINDOW_MS_MAX,
-            max(1, task.ends_mono_ms - now_ms),
+            # What was asked for, not what is left: a question that waited would be told from an audit by the difference.
+            # Who is still at it when the requester's own time is up gets a cancel.
+            task.ends_mono_ms - task.begun_mono_ms,
             self._parameters.revision,
         )
         task.beacon_id, size = self._outbox.publish_beacon(beacon)
@@ -114,9 +116,9 @@ class Requester:
         self._log("beacon", task, {"skill": beacon.skill})
 
     def on_bid(self, envelope: Envelope, bid: Bid) -> None:
-        """Take a bid, one a bidder, and acknowledge it by signature."""
+        """Take a bid, one a bidder, and acknowledge it by signature; after the window it waits for a seat that fails."""
         task = self._tasks.get(bid.step_id)
-        if task is None or task.phase is not Phase.BIDDING or bid.beacon != task.beacon_id:
+        if task is None or task.phase is Phase.CALIBRATING or bid.beacon != task.beacon_id:
             raise RemoteProtocolError("late", "a bid for no open beacon of ours")
         if envelope.sender in task.bids:
             raise RemoteProtocolError("repeated", "a second bid of one bidder")
@@ -148,16 +150,20 @@ class Requester:
             return True
         return elapsed_ms >= WINDOW_MS_MIN and sum(peer in task.bids for peer in earned) >= SEATS_DEFAULT
 
-    def _award(self, task: Task) -> None:
+    def _rank(self, task: Task) -> Assignment:
+        """Allocate among the bids that are there now; the awards that follow carry the hash of this view."""
         bids = [bid for key, bid in sorted(task.bids.items()) if not task.examinees or key in task.examinees]
-        if not bids:
-            self._end(task, "no_bids")
-            return
         counts = {bid.bidder: self.counts(bid.bidder, task.requirement.skill) for bid in bids}
         newcomers = SEATS_DEFAULT if task.audit is not None else 0
         task.view = View(task.options, newcomers, counts)
         task.view_hash = task.view.hash(bids)
-        assignment = allocate(task.beacon_id, SEATS_DEFAULT, bids, task.view)
+        return allocate(task.beacon_id, SEATS_DEFAULT, bids, task.view)
+
+    def _award(self, task: Task) -> None:
+        assignment = self._rank(task)
+        if not assignment.seats:
+            self._end(task, "no_bids")
+            return
         task.phase, task.reserves = Phase.RUNNING, deque(assignment.reserves)
         # Free text is not voted: one seat, the most trusted bidder, and the next one only if it fails.
         count = 1 if task.answer_kind == "text" else len(assignment.seats)
@@ -229,7 +235,8 @@ class Requester:
         self._move(seat, "result")
         answer = answer_of(task.answer_kind, result.text)
         peer = seat.holder.bidder
-        weight = self.counts(peer, task.requirement.skill).weight(task.options)
+        # The evidence of the award's view, not today's: whoever re-derives the award re-derives the tally from the same.
+        weight = task.view.of(seat.holder).weight(task.options) if task.view is not None else 0
         task.texts[peer] = result.text
         task.reports.append(
             SeatReport(
@@ -256,6 +263,12 @@ class Requester:
         self._settle(task)
 
     def _redispatch(self, task: Task, seat: Seat) -> None:
+        if not task.reserves:
+            # The window may have closed on the first few bids; those that came since are next.
+            assignment = self._rank(task)
+            held = {seat.holder.bidder for seat in task.seats}
+            free = [peer for peer in self._candidates(task.requirement.skill) if peer not in held]
+            task.reserves.extend(bid for bid in (*assignment.seats, *assignment.reserves) if bid.bidder in free)
         if task.reserves:
             self._offer(task, seat.number, task.reserves.popleft())
 

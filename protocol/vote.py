@@ -31,7 +31,7 @@ class Tally:
 
 
 def _tie_break(task: bytes, answer: str) -> bytes:
-    # The task's id is random, so no executor can prepare an answer that wins its ties.
+    # The task's id is random, so no answer wins ties in every task; sealed answers will keep executors from choosing by it.
     return hashlib.sha256(b"tutti/tie/1\x00" + task + answer.encode()).digest()
 
 
