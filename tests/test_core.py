@@ -195,15 +195,40 @@ def test_bid__in_the_name_of_another_is_refused() -> None:
     assert sent(bench.hear(others[0], bid_on(beacon)), BidAck)
 
 
-def test_bid__for_another_beacon_or_after_the_window_is_refused() -> None:
+def test_bid__for_another_beacon_or_an_ended_task_is_refused() -> None:
     bench, others = requester()
-    beacon, _ = awarded(bench, others[:5])
+    beacon, awards = awarded(bench, others)
+    for award in awards:
+        answer(bench, award, others)
     late = peers(1, "late")[0]
     other = asked(bench, exercise("arith", 8).text)
     crossed = replace(bid_on(beacon), task=other[1].task)
     for bid in (bid_on(beacon), crossed, replace(bid_on(other), step=1), replace(bid_on(other), plan=1)):
         assert not sent(bench.hear(late, bid), BidAck)
     assert bench.core.rejected["late"] == 4
+
+
+def test_bid__after_the_window_gets_the_seat_that_fails() -> None:
+    bench, others = requester(6)
+    beacon, mark = asked(bench), len(bench.effects)
+    # Of equals the three smaller keys are awaited: the window closes on them and the others come after it.
+    bench.bids(beacon, others)
+    awards = sent(bench.effects[mark:], Award)
+    assert {envelope.to for envelope, _ in awards} == {peer.public_key for peer in others[:3]}
+    assert len(sent(bench.effects[mark:], BidAck)) == 6
+    bench.step(PeerLost(others[4].public_key))
+    seen, again = {award.view for _, award in awards}, []
+    for peer in others[:3]:
+        again += sent(bench.step(PeerLost(peer.public_key)), Award)
+    assert {envelope.to for envelope, _ in again} == {others[3].public_key, others[5].public_key}
+    # It was ranked by another view, with all six bids, and says so.
+    assert not seen & {award.view for _, award in again}
+    for award in again:
+        answer(bench, award, others)
+    outcome = bench.outcome(QUESTION)
+    assert outcome is not None
+    assert (outcome.kind, outcome.answer, len(outcome.bids)) == (OutcomeKind.ANSWERED, GOLD, 6)
+    assert outcome.view == again[-1][1].view
 
 
 def test_bids__are_bounded() -> None:
