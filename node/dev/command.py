@@ -8,7 +8,7 @@ import contextlib
 import json
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from rich.console import Console
 
@@ -16,8 +16,8 @@ from node.cli.answer import explain, show_answer
 from node.dev.network import NODES_MAX, POPULATION, DevNode, network
 from node.dev.questions import questions
 from node.dev.run import Course, Screen
-from node.dev.screen import Lines, LiveTable, Quiet
-from node.dev.summary import show
+from node.dev.screen import HEADING, Lines, LiveTable, Quiet
+from node.dev.summary import show, show_evidence
 from node.errors import ExitCode, UserError
 from protocol.constants import QUESTION_SIZE_MAX
 
@@ -85,7 +85,15 @@ async def _run(args: argparse.Namespace) -> int:
             f"{audits['tasks']} audits done: {audits['tokens']} tokens, {audits['messages']} messages."
             + ("" if audits["settled"] else " Not all could be finished.")
         )
-        code = await (_ask_one(args, console, course) if args.ask is not None else _ask_many(args, console, course, audits))
+        weights = {
+            peer: ", ".join(f"{skill} {row['weight']:.2f}" for skill, row in skills.items())
+            for peer, skills in (await course.evidence()).items()
+        }
+        if not args.json:
+            show_evidence(console, nodes, await course.evidence())
+        code = await (
+            _ask_one(args, console, course) if args.ask is not None else _ask_many(args, console, course, audits, weights)
+        )
         if args.keep:
             _tell_how_to_use(console, nodes)
             await asyncio.get_running_loop().create_future()
@@ -101,7 +109,9 @@ async def _ask_one(args: argparse.Namespace, console: Console, course: Course) -
     return ExitCode.OK if outcome["answer"] is not None else ExitCode.FAILED
 
 
-async def _ask_many(args: argparse.Namespace, console: Console, course: Course, audits: dict[str, object]) -> int:
+async def _ask_many(
+    args: argparse.Namespace, console: Console, course: Course, audits: dict[str, object], weights: Mapping[str, str]
+) -> int:
     if not args.json:
         course.screen.phase("One question in full:")
         example = questions(_EXAMPLE_SEED, 1)[0]
@@ -113,15 +123,16 @@ async def _ask_many(args: argparse.Namespace, console: Console, course: Course, 
     asked = questions(course.seed, args.questions)
     heading = f"{args.questions} questions, seed {course.seed}"
     if console.is_terminal and not args.json:
-        with LiveTable(console, course.nodes) as table:
+        with LiveTable(console, course.nodes, weights) as table:
             table.phase(heading)
             course.screen = table
             async with _listening(course):
+                console.print(HEADING, markup=False)
                 await course.ask_all(asked)
                 table.phase("Asking every node's own model the same questions, for comparison ...")
                 await course.baselines(asked)
     else:
-        course.screen.phase(heading)
+        course.screen.phase(f"{heading}\n{HEADING}" if not args.json else heading)
         await course.ask_all(asked)
         course.screen.phase("Asking every node's own model the same questions, for comparison ...")
         await course.baselines(asked)

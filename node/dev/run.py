@@ -54,6 +54,12 @@ class Course:
             state = await self.asked.client.get("/v1/audits")
         return state
 
+    async def evidence(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What the asked node knows of each node, itself included: peer id -> skill -> claim, hits, misses, weight."""
+        peers = (await self.asked.client.get("/v1/peers"))["peers"]
+        own = await self.asked.client.get("/v1/status")
+        return {own["peer_id"]: own["skills"], **{peer["peer_id"]: peer["skills"] for peer in peers}}
+
     async def ask(self, question: Question) -> dict[str, Any]:
         """Ask the network; the latency is the client's, from the request to the answer."""
         begun = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from rich.box import SIMPLE_HEAD
@@ -17,19 +17,27 @@ from node.dev.network import DevNode
 from node.dev.questions import Question
 
 _EVENTS_SHOWN = 8
-_TEXT_SHOWN = 44
+_TEXT_SHOWN = 30
+_ANSWER_SHOWN = 14
 _SHORT = 8
 _SHOWN = frozenset({"beacon", "bid", "award", "vote", "lease_missed", "outcome", "peer_lost", "peer_connected"})
 
 
+HEADING = f"{'':>9} {'skill':<6} {'question':<{_TEXT_SHOWN}} {'answer':<{_ANSWER_SHOWN}} gold  margin"
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) <= size else text[: size - 1] + "…"
+
+
 def _line(question: Question, row: dict[str, Any], done: int, total: int) -> str:
     mark = "right" if row["correct"] else "WRONG"
-    text = question.text if len(question.text) <= _TEXT_SHOWN else question.text[: _TEXT_SHOWN - 1] + "…"
+    text = _cut(question.text, _TEXT_SHOWN)
     margin = "-" if row["margin"] is None else f"{row['margin']:.2f}"
-    answer = "-" if row["answer"] is None else str(row["answer"])[:24]
+    answer = "-" if row["answer"] is None else _cut(str(row["answer"]), _ANSWER_SHOWN)
     return (
-        f"{done:>4}/{total} {question.skill:<6} {text:<{_TEXT_SHOWN}} -> {answer:<12} {mark}"
-        f"  margin {margin}  {len(row['votes'])} votes  {row['latency_ms']:.0f} ms"
+        f"{done:>4}/{total} {question.skill:<6} {text:<{_TEXT_SHOWN}} {answer:<{_ANSWER_SHOWN}} {mark}"
+        f" {margin:>4} {row['latency_ms']:>4.0f} ms"
     )
 
 
@@ -65,18 +73,16 @@ class Lines:
 class LiveTable:
     """A table of peers above the latest beacons, bids and votes, redrawn in place."""
 
-    def __init__(self, console: Console, nodes: Sequence[DevNode]) -> None:
+    def __init__(self, console: Console, nodes: Sequence[DevNode], weights: Mapping[str, str]) -> None:
         self._nodes = {node.peer_id: node for node in nodes}
         self._bids: Counter[str] = Counter()
         self._seats: Counter[str] = Counter()
         self._votes: Counter[str] = Counter()
-        self._weight: dict[str, str] = {}
-        self._audits: dict[str, Counter[str]] = {}
+        self._weights = weights
         self._gone: set[str] = set()
         self._events: deque[str] = deque(maxlen=_EVENTS_SHOWN)
         self._status = ""
-        self._asked: deque[str] = deque(maxlen=_EVENTS_SHOWN)
-        self._live = Live(self._render(), console=console, refresh_per_second=8, transient=True)
+        self._live = Live(self._render(), console=console, refresh_per_second=8)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -93,8 +99,7 @@ class LiveTable:
 
     def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
         """The question with its answer."""
-        self._asked.append(_line(question, row, done, total))
-        self._live.update(self._render())
+        self._live.console.print(_line(question, row, done, total), markup=False, soft_wrap=True)
 
     def event(self, event: dict[str, Any]) -> None:
         """Count it and show it."""
@@ -105,8 +110,6 @@ class LiveTable:
             self._seats[peer] += 1
         elif name == "vote":
             self._votes[peer] += 1
-        elif name == "audit":
-            self._audits.setdefault(peer, Counter())[event["verdict"]] += 1
         elif name == "peer_lost":
             self._gone.add(peer)
         elif name == "peer_connected":
@@ -119,16 +122,14 @@ class LiveTable:
 
     def _render(self) -> Group:
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for heading in ("peer", "role", "model", "audits right", "bids", "seats", "votes"):
-            table.add_column(heading, justify="right" if heading in ("bids", "seats", "votes", "audits right") else "left")
+        for heading in ("peer", "node", "weight", "bids", "seats", "votes"):
+            table.add_column(heading, justify="right" if heading in ("bids", "seats", "votes") else "left")
         for peer_id, node in self._nodes.items():
-            verdicts = self._audits.get(peer_id, Counter())
             style = "red" if node.lies else ("dim" if peer_id in self._gone else "")
             table.add_row(
                 f"…{peer_id[-_SHORT:]}",
                 node.role + (" (gone)" if peer_id in self._gone else ""),
-                node.model,
-                f"{verdicts['hit']} of {verdicts.total()}" if verdicts else "",
+                self._weights.get(peer_id, ""),
                 str(self._bids[peer_id]),
                 str(self._seats[peer_id]),
                 str(self._votes[peer_id]),
@@ -138,5 +139,4 @@ class LiveTable:
             Text(self._status, style="bold"),
             table,
             Text("\n".join(self._events), style="dim"),
-            Text("\n".join(self._asked)),
         )

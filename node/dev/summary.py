@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+from node.dev.network import DevNode
 
 _NAMES = {
     "network": "the network",
@@ -16,6 +19,21 @@ _NAMES = {
     "random": "a random node",
     "oracle_route": "best node a skill *",
 }
+
+
+def show_evidence(console: Console, nodes: Sequence[DevNode], evidence: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Print what each node claimed, what its audits showed and the weight that follows from the audits alone."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("node", "skill", "claims", "audits right", "weight"):
+        table.add_column(heading, justify="left" if heading in ("node", "skill") else "right")
+    for node in nodes:
+        for skill, row in evidence.get(node.peer_id, {}).items():
+            audits = f"{row['hits']:.0f} of {row['hits'] + row['misses']:.0f}"
+            name = f"{node.role} …{node.peer_id[-8:]}"
+            table.add_row(
+                name, skill, f"{row['declared']:.0%}", audits, f"{row['weight']:.2f}", style="red" if node.lies else ""
+            )
+    console.print(table)
 
 
 def show(console: Console, report: dict[str, Any]) -> None:
