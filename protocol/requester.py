@@ -153,7 +153,12 @@ class Requester:
     def _rank(self, task: Task) -> Assignment:
         """Allocate among the bids that are there now; the awards that follow carry the hash of this view."""
         bids = [bid for key, bid in sorted(task.bids.items()) if not task.examinees or key in task.examinees]
-        counts = {bid.bidder: self.counts(bid.bidder, task.requirement.skill) for bid in bids}
+        # Who was ranked before keeps that evidence, so the last view opens every award and every weight of the task.
+        known = task.view.counts if task.view is not None else {}
+        counts = {
+            bid.bidder: known[bid.bidder] if bid.bidder in known else self.counts(bid.bidder, task.requirement.skill)
+            for bid in bids
+        }
         newcomers = SEATS_DEFAULT if task.audit is not None else 0
         task.view = View(task.options, newcomers, counts)
         task.view_hash = task.view.hash(bids)

@@ -231,6 +231,25 @@ def test_bid__after_the_window_gets_the_seat_that_fails() -> None:
     assert outcome.view == again[-1][1].view
 
 
+def test_view__keeps_the_evidence_of_who_was_ranked_before() -> None:
+    bench, others = requester(6)
+    beacon = asked(bench)
+    bench.bids(beacon, others)
+    awards = sent(bench.effects, Award)
+    before = bench.core.counts(others[0].public_key, "arith", bench.wall_ms).weight(10)
+    for _ in range(9):
+        bench.core.evidence.add(others[0].public_key, "arith", "miss", bench.wall_ms)
+    awards += sent(bench.step(PeerLost(others[2].public_key)), Award)
+    for award in awards:
+        if holder(award, others) is not others[2]:
+            answer(bench, award, others)
+    outcome = bench.outcome(QUESTION)
+    assert outcome is not None
+    weights = {report.peer: report.weight for report in outcome.bids}
+    assert weights[others[0].public_key] == before
+    assert all(weights[report.peer] == report.weight for report in outcome.seats if report.state == "answered")
+
+
 def test_bids__are_bounded() -> None:
     bench, _ = requester()
     beacon = asked(bench)

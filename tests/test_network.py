@@ -353,6 +353,10 @@ def test_every_question__ends_in_exactly_one_outcome_by_its_deadline(
         assert outcome.latency_ms <= deadline_ms
         assert (outcome.answer is None) == (outcome.kind not in (OutcomeKind.ANSWERED, OutcomeKind.UNEARNED))
         assert len({report.peer for report in outcome.seats}) == len(outcome.seats)
+        # What the vote weighed is what the view that the outcome names says of the bidder.
+        weights = {report.peer: report.weight for report in outcome.bids}
+        voted = [report for report in outcome.seats if report.state in ("answered", "abstained")]
+        assert [report.weight for report in voted] == [weights[report.peer] for report in voted]
     # Audits may go on, of peers that lost gossip hides; with their author gone nobody works for any task.
     assert asker.core.tasks <= AUDITS_AT_ONCE_MAX
     world.crash(asker)
