@@ -36,7 +36,7 @@ def _line(question: Question, row: dict[str, Any], done: int, total: int) -> str
     margin = "-" if row["margin"] is None else f"{row['margin']:.2f}"
     answer = "-" if row["answer"] is None else _cut(str(row["answer"]), _ANSWER_SHOWN)
     return (
-        f"{done:>4}/{total} {question.skill:<6} {text:<{_TEXT_SHOWN}} {answer:<{_ANSWER_SHOWN}} {mark}"
+        f"{done:>4}/{total:<4} {question.skill:<6} {text:<{_TEXT_SHOWN}} {answer:<{_ANSWER_SHOWN}} {mark}"
         f" {margin:>4} {row['latency_ms']:>4.0f} ms"
     )
 
