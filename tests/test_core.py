@@ -250,12 +250,15 @@ def test_view__keeps_the_evidence_of_who_was_ranked_before() -> None:
     assert all(weights[report.peer] == report.weight for report in outcome.seats if report.state == "answered")
 
 
-def test_bids__are_bounded() -> None:
-    bench, _ = requester()
-    beacon = asked(bench)
-    bench.bids(beacon, peers(BIDS_MAX + 1, "swarm"))
-    assert bench.core.rejected["limit"] == 1
-    assert len(sent(bench.wait(WINDOW_MS_MAX), Award)) == SEATS_DEFAULT
+def test_bids__are_bounded_and_a_swarm_does_not_shut_out_who_earned_a_weight() -> None:
+    bench, others = requester(SEATS_DEFAULT + 1)
+    beacon, mark = asked(bench), len(bench.effects)
+    bench.bids(beacon, peers(BIDS_MAX, "swarm"))
+    assert bench.core.rejected["limit"] == BIDS_MAX // 2
+    bench.bids(beacon, others[1:])
+    bench.wait(WINDOW_MS_MAX)
+    awards = sent(bench.effects[mark:], Award)
+    assert {envelope.to for envelope, _ in awards} == {peer.public_key for peer in others[1:]}
 
 
 def test_award__passes_over_who_left_after_bidding() -> None:
