@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import Counter, OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, SupportsIndex
 
 import trio
 from libp2p.abc import IMuxedConn, INetConn, IPeerStore, IRawConnection
@@ -24,7 +24,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
-from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
@@ -82,6 +82,35 @@ class TrackedTCP(TCP):
         connection = await super()._dial_resolved(maddr, source)
         self._open.add(connection)
         return connection
+
+
+class _WindowBuffer(bytearray):
+    """What a stream received and nobody read yet; at most the window."""
+
+    def extend(self, data: Iterable[SupportsIndex]) -> None:
+        chunk = bytes(data)
+        if len(self) + len(chunk) > DEFAULT_WINDOW_SIZE:
+            raise ValueError("the peer sends more than it was given credit for")
+        super().extend(chunk)
+
+
+class _WindowBuffers(dict[int, bytearray]):
+    """The buffers of a connection by stream; a new one is a `_WindowBuffer`."""
+
+    def __setitem__(self, stream: int, buffer: bytearray) -> None:
+        super().__setitem__(stream, _WindowBuffer(buffer))
+
+
+class WindowedYamux(Yamux):
+    """Yamux that holds a peer to the window.
+
+    Stock logs a warning and goes on filling memory, for example while the daemon is behind with this peer's frames.
+    Here the stream counts as ended, which the library does for any exception while it stores data.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
+        super().__init__(*args, **kwargs)
+        self.stream_buffers = _WindowBuffers()
 
 
 class GuardedSwarm(Swarm):

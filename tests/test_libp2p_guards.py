@@ -21,12 +21,14 @@ from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from libp2p.utils import encode_varint_prefixed
 from trio.testing import MockClock
 
 from node import libp2p_guards
 from node.libp2p_channel import CHANNEL_PROTOCOL, ChunkReader
 from node.libp2p_gossip import BURST, RATE_PER_S, TokenBucket
+from node.libp2p_inbox import FRAMES_PER_PEER_MAX
 from node.libp2p_mesh import Mesh, message_id
 from node.libp2p_swarm import HANDSHAKES_PER_ADDRESS_MAX, STREAMS_PER_CONNECTION_MAX
 from node.libp2p_transport import Libp2pTransport
@@ -279,6 +281,31 @@ def test_channel__a_frame_over_the_limit_costs_that_peer_alone() -> None:
             assert isinstance(event, PeerConnected)
             assert await asyncio.wait_for(it.node.receive(), TIMEOUT_S) == PeerLost(event.peer)
             assert it.hits("guard_frame_size") == 1
+            await it.still_serves()
+
+    asyncio.run(main())
+
+
+def test_channel__a_peer_that_ignores_the_window_cannot_fill_the_memory() -> None:
+    frame = (1020).to_bytes(4, "big") + bytes(1020)
+    count = 8 * 1024
+
+    async def act(attacker: Attacker) -> None:
+        stream = await attacker.stream(CHANNEL_PROTOCOL)
+        muxed = stream.muxed_stream
+        assert isinstance(muxed, YamuxStream)
+        muxed.send_window = 1 << 30
+        for _ in range(count // 64):
+            await stream.write(frame * 64)
+
+    async def main() -> None:
+        async with pair() as it:  # nobody takes the node's events meanwhile
+            await it.attack(act)
+            assert isinstance(await asyncio.wait_for(it.node.receive(), TIMEOUT_S), PeerConnected)
+            frames = 0
+            while isinstance(await asyncio.wait_for(it.node.receive(), TIMEOUT_S), FrameReceived):
+                frames += 1
+            assert FRAMES_PER_PEER_MAX <= frames < count // 8
             await it.still_serves()
 
     asyncio.run(main())
