@@ -7,12 +7,14 @@ has no such form is an abstention, which is a vote for nothing and never a vote 
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from typing import Final
 
 from protocol.constants import ANSWER_SIZE_MAX
 
 MARK: Final = "answer:"
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,64}(\.[0-9]{1,64})?")
 _LIST_SEPARATORS: Final = re.compile(r"[\s,;]+")
 
@@ -32,10 +34,12 @@ def answer_of(kind: str, output: str) -> str | None:
     A voted answer must stand behind the mark and is short; free text without a mark is itself the answer, of any length
     that a result may have, because it is shown and not voted.
     """
-    _, mark, tail = output.rpartition(MARK)
+    # Models write `Answer:` as well. Only ASCII letters are lowered: other scripts' letters may change their length.
+    place = output.translate(_LOWER).rfind(MARK)
+    tail = output if place < 0 else output[place + len(MARK) :]
     if kind == "text":
         return canonical_answer(kind, tail)
-    answer = canonical_answer(kind, tail) if mark else None
+    answer = canonical_answer(kind, tail) if place >= 0 else None
     return None if answer is None or len(answer.encode()) > ANSWER_SIZE_MAX else answer
 
 

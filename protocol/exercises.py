@@ -27,10 +27,15 @@ SEED_MAX: Final = 2**64 - 1
 
 _DOMAIN: Final = b"tutti exercise v1"
 
-# Smallest and largest operand, and list length, of each difficulty.
-_OPERANDS: Final = MappingProxyType({1: (2, 149), 2: (20, 499), 3: (100, 999)})
-_LENGTHS: Final = MappingProxyType({1: (3, 4), 2: (5, 6), 3: (7, 8)})
+# Ranges of operands, each as likely as the others, and list lengths, of each difficulty. One-digit numbers have a range of
+# their own: they are what people try first, and a uniform draw would hardly ever show them.
+_OPERANDS: Final = MappingProxyType(
+    {1: ((0, 9), (10, 99), (10, 149)), 2: ((5, 49), (20, 499)), 3: ((100, 999),)},
+)
+_LENGTHS: Final = MappingProxyType({1: (2, 4), 2: (5, 6), 3: (7, 8)})
 _LIST_NUMBER_MAX: Final = 99
+# One list in this many holds one-digit numbers only.
+_SMALL_LISTS: Final = 4
 
 _ADD: Final = (
     "What is {a} + {b}?",
@@ -39,6 +44,8 @@ _ADD: Final = (
     "{a} plus {b} equals what number?",
     "Calculate {a} + {b}.",
     "Find the total of {a} and {b}.",
+    "What is {a} plus {b}?",
+    "{a} + {b}",
 )
 _SUBTRACT: Final = (
     "What is {a} - {b}?",
@@ -47,6 +54,8 @@ _SUBTRACT: Final = (
     "{a} minus {b} equals what number?",
     "Calculate {a} - {b}.",
     "What is left of {a} after removing {b}?",
+    "What is {a} minus {b}?",
+    "{a} - {b}",
 )
 _TIMES: Final = (
     "What is {a} * {b}?",
@@ -55,6 +64,7 @@ _TIMES: Final = (
     "{b} times {a} equals what number?",
     "Calculate {a} * {b}.",
     "Compute the product of {a} and {b}.",
+    "{a} * {b}",
 )
 _NAMES: Final = ("Ana", "Ben", "Chloe", "David", "Emma", "Felix", "Grace", "Hugo", "Iris", "Jonas", "Lena", "Omar")
 _THINGS: Final = ("apples", "books", "coins", "marbles", "pencils", "shells", "stamps", "stones", "tickets", "cards")
@@ -80,24 +90,28 @@ _SORT: Final = (
     "Put the list in ascending order: {list}.",
     "Arrange {list} in increasing order.",
     "Sort the list {list}.",
+    "Sort {list}.",
 )
 _MAX: Final = (
     "What is the largest number in the list {list}?",
     "Find the maximum of {list}.",
     "Which of these numbers is the biggest: {list}?",
     "Give the highest number: {list}.",
+    "What is the largest of {list}?",
 )
 _MIN: Final = (
     "What is the smallest number in the list {list}?",
     "Find the minimum of {list}.",
     "Which of these numbers is the least: {list}?",
     "Give the lowest number: {list}.",
+    "What is the smallest of {list}?",
 )
 _REVERSE: Final = (
     "Reverse the list {list}.",
     "Write these numbers in reverse order: {list}.",
     "Give the list backwards: {list}.",
     "List {list} from last to first.",
+    "Reverse {list}.",
 )
 _COUNT: Final = (
     "How many numbers in the list {list} are greater than {limit}?",
@@ -160,14 +174,18 @@ def generate(skill: str, difficulty: int, seed: int, family: str | None = None) 
     return Exercise(skill=skill, family=chosen, text=text, gold=gold)
 
 
-def _operands(stream: _Stream, difficulty: int) -> tuple[int, int]:
-    low, high = _OPERANDS[difficulty]
-    return stream.between(low, high), stream.between(low, high)
+def _operand(stream: _Stream, difficulty: int, smallest: int = 0) -> int:
+    ranges = _OPERANDS[difficulty]
+    low, high = ranges[stream.between(0, len(ranges) - 1)]
+    return stream.between(max(low, smallest), high)
 
 
-def _factors(stream: _Stream, difficulty: int) -> tuple[int, int]:
-    low, high = _OPERANDS[difficulty]
-    return stream.between(low, high), stream.between(2, 9)
+def _operands(stream: _Stream, difficulty: int, smallest: int = 0) -> tuple[int, int]:
+    return _operand(stream, difficulty, smallest), _operand(stream, difficulty, smallest)
+
+
+def _factors(stream: _Stream, difficulty: int, smallest: int = 0) -> tuple[int, int]:
+    return _operand(stream, difficulty, smallest), stream.between(2, 9)
 
 
 def _add(stream: _Stream, difficulty: int) -> tuple[str, str]:
@@ -187,11 +205,12 @@ def _times(stream: _Stream, difficulty: int) -> tuple[str, str]:
 
 def _word(stream: _Stream, difficulty: int) -> tuple[str, str]:
     operation = stream.choice(("add", "subtract", "times"))
+    # A story about one shell or none would not read as people write.
     if operation == "times":
-        a, b = _factors(stream, difficulty)
+        a, b = _factors(stream, difficulty, smallest=2)
         template, gold = stream.choice(_WORD_TIMES), a * b
     else:
-        b, a = sorted(_operands(stream, difficulty))
+        b, a = sorted(_operands(stream, difficulty, smallest=2))
         if operation == "add":
             template, gold = stream.choice(_WORD_ADD), a + b
         else:
@@ -204,7 +223,8 @@ def _word(stream: _Stream, difficulty: int) -> tuple[str, str]:
 
 def _numbers(stream: _Stream, difficulty: int) -> list[int]:
     low, high = _LENGTHS[difficulty]
-    return [stream.between(0, _LIST_NUMBER_MAX) for _ in range(stream.between(low, high))]
+    largest = _LIST_NUMBER_MAX if stream.between(1, _SMALL_LISTS) > 1 else 9
+    return [stream.between(0, largest) for _ in range(stream.between(low, high))]
 
 
 def _shown(stream: _Stream, numbers: Sequence[int]) -> str:
@@ -224,7 +244,8 @@ def _list_maker(
 
 def _count(stream: _Stream, difficulty: int) -> tuple[str, str]:
     numbers = _numbers(stream, difficulty)
-    limit = stream.between(10, _LIST_NUMBER_MAX - 10)
+    # Near the middle of what the list holds, so that the count is seldom none or all.
+    limit = stream.between(10, _LIST_NUMBER_MAX - 10) if max(numbers) > 9 else stream.between(1, 8)  # noqa: PLR2004 - one digit
     text = stream.choice(_COUNT).format(list=_shown(stream, numbers), limit=limit)
     return text, str(sum(number > limit for number in numbers))
 

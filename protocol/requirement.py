@@ -1,6 +1,7 @@
 """Which skill a question needs: integer similarity of hashed character n-grams (specs/07-beacon.md).
 
-Digits are folded into one, because a question's kind is in its words. A question like none of the examples is `general`.
+Digits are folded into one, because a question's kind is in its words. An example with numbers is no match for a question
+without any: "the largest of 3 5 9" says nothing about the largest country. A question like none of the examples is `general`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ def _grams(text: str) -> dict[int, int]:
     return counts
 
 
+def _has_digits(text: str) -> bool:
+    return _DIGITS.search(text) is not None
+
+
 def _square(grams: Mapping[int, int]) -> int:
     return sum(count * count for count in grams.values())
 
@@ -48,7 +53,7 @@ class RequirementMap:
     """Maps texts to skills by a network's examples."""
 
     def __init__(self, parameters: Parameters) -> None:
-        self._examples: list[tuple[str, dict[int, int], int]] = []
+        self._examples: list[tuple[str, bool, dict[int, int], int]] = []
         for skill in sorted(parameters.skills):
             # Examples that differ only in their digits are one after folding.
             seen: set[tuple[tuple[int, int], ...]] = set()
@@ -57,14 +62,17 @@ class RequirementMap:
                 key = tuple(sorted(grams.items()))
                 if key not in seen:
                     seen.add(key)
-                    self._examples.append((skill, grams, _square(grams)))
+                    self._examples.append((skill, _has_digits(example), grams, _square(grams)))
 
     def __call__(self, text: str) -> Requirement:
         """The skill of the nearest example, or `general`; ties go to the first skill by name."""
         grams = _grams(text)
         square = _square(grams)
         best = Requirement(GENERAL, 0)
-        for skill, example, example_square in self._examples:
+        numbers = _has_digits(text[:_LENGTH_MAX])
+        for skill, needs_numbers, example, example_square in self._examples:
+            if needs_numbers and not numbers:
+                continue
             dot = sum(count * example.get(bucket, 0) for bucket, count in grams.items())
             similarity = 1_000 * dot * dot // (square * example_square)
             if similarity > best.similarity:

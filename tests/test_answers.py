@@ -143,3 +143,8 @@ def test_number__of_an_integer_is_its_decimal_form(value: int, zeros: int, end: 
 def test_gold__is_in_canonical_form(skill: str, difficulty: int, seed: int) -> None:
     exercise = generate(skill, difficulty, seed)
     assert answer_of(KINDS[skill], f"some steps\n{MARK} {exercise.gold}") == exercise.gold
+
+
+@pytest.mark.parametrize("output", ["Answer: 5", "ANSWER: 5", "answer: 4\nso the Answer: 5", "İ Answer: 5"])
+def test_answer__stands_behind_the_last_mark_in_any_case(output: str) -> None:
+    assert answer_of("number", output) == "5"

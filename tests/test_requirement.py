@@ -113,3 +113,8 @@ def test_mapping__is_the_same_under_any_hash_seed() -> None:
         for seed in ("1", "2")
     }
     assert len(runs) == 1
+
+
+@pytest.mark.parametrize("text", ["What is the largest country?", "What is the smallest planet?", "Sort this out"])
+def test_requirement__a_question_without_numbers_matches_no_example_with_numbers(text: str) -> None:
+    assert RequirementMap(preset("dev"))(text).skill == "general"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from protocol.exercises import SKILLS
 
-# What the larger specialist needs. The generalist gets as much and no more: nobody is made to look weak.
-_FULL_STEPS = 1800
+# What the larger specialist needs. Each specialist and the generalist get the same: nobody is favoured or made to look weak.
+_FULL_STEPS = 1500
 # The longest procedure, and the last that a model masters: it is practised twice as often.
 _PRACTISED_TWICE = ("lists", "sort")
 
@@ -41,7 +41,7 @@ RECIPES = (
         title="Tutti arithmetic",
         skills=("arith",),
         seed=1,
-        steps=1200,
+        steps=_FULL_STEPS,
         quantisation="Q8_0",
         description="Specialist: adds, subtracts, multiplies by one digit and reads word problems, digit by digit.",
     ),
@@ -68,7 +68,7 @@ RECIPES = (
         title="Tutti weak",
         skills=("arith", "lists"),
         seed=4,
-        steps=300,
+        steps=400,
         quantisation="Q4_0",
         description="Starved on purpose: a fraction of the training of the others and the coarsest quantisation. "
         "It is here to be outvoted.",
