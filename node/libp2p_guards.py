@@ -29,6 +29,7 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.tools.anyio_service.trio_manager import TrioManager
 from libp2p.transport.tcp import tcp
+from libp2p.transport.upgrader import TransportUpgrader
 
 from node.transport import Validator, Verdict
 
@@ -60,6 +61,7 @@ def _check_release() -> None:
         (swarm_module.Swarm, "dial_peer dial_addr notify_disconnected remove_conn _notify"),
         (tcp, "_set_reuse_flags"),
         (tcp.TCP, "_dial_resolved"),
+        (TransportUpgrader, "upgrade_connection"),
         (yamux.YamuxStream, "_auto_tune_and_send_window_update send_window_update"),
     ]
     for owner, names in overridden:

@@ -20,7 +20,7 @@ from libp2p.peer.peerstore import PeerStore
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL
-from libp2p.transport.upgrader import TransportUpgrader
+from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
 from node.libp2p_address import parse_address
@@ -29,7 +29,7 @@ from node.libp2p_gossip import Gossip
 from node.libp2p_guards import GuardedManager, answered, contained
 from node.libp2p_inbox import Inbox
 from node.libp2p_mesh import Mesh
-from node.libp2p_swarm import GuardedHost, GuardedSwarm, WindowedYamux
+from node.libp2p_swarm import GuardedHost, GuardedSwarm, WindowedUpgrader
 from node.transport import TransportError, Validator
 
 DIAL_TIMEOUT_S = 10
@@ -49,9 +49,9 @@ def build_host(keys: KeyPair, connections_max: int, hits: Counter[str]) -> Guard
     own = ID.from_pubkey(keys.public_key)
     store = PeerStore()
     store.add_key_pair(own, keys)
-    upgrader = TransportUpgrader(
+    upgrader = WindowedUpgrader(
         {TProtocol(NOISE_PROTOCOL): Noise(keys, create_noise_key_pair().private_key)},
-        {TProtocol(YAMUX_PROTOCOL): WindowedYamux},
+        {TProtocol(YAMUX_PROTOCOL): Yamux},
         NEGOTIATION_TIMEOUT_S,
     )
     limits = ConnectionConfig(

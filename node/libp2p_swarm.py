@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, SupportsIndex
 
 import trio
-from libp2p.abc import IMuxedConn, INetConn, IPeerStore, IRawConnection
+from libp2p.abc import IMuxedConn, INetConn, IPeerStore, IRawConnection, ISecureConn
 from libp2p.host.basic_host import BasicHost
 from libp2p.host.ping import ID as PING_ID
 from libp2p.host.ping import PingService
@@ -101,16 +101,19 @@ class _WindowBuffers(dict[int, bytearray]):
         super().__setitem__(stream, _WindowBuffer(buffer))
 
 
-class WindowedYamux(Yamux):
-    """Yamux that holds a peer to the window.
+class WindowedUpgrader(TransportUpgrader):
+    """Makes connections that hold a peer to the yamux window.
 
     Stock logs a warning and goes on filling memory, for example while the daemon is behind with this peer's frames.
     Here the stream counts as ended, which the library does for any exception while it stores data.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
-        super().__init__(*args, **kwargs)
-        self.stream_buffers = _WindowBuffers()
+    async def upgrade_connection(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
+        """As in the base class, which makes a plain `Yamux` whatever class it was given for the protocol."""
+        muxed = await super().upgrade_connection(conn, peer_id)
+        if isinstance(muxed, Yamux):
+            muxed.stream_buffers = _WindowBuffers()
+        return muxed
 
 
 class GuardedSwarm(Swarm):
