@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from protocol.audits import Audits
 from protocol.capability import GENERAL, Record
+from protocol.conclusion import outcome_of
 from protocol.constants import (
     AUDITS_AT_ONCE_MAX,
     CALIBRATION_MS_MAX,
@@ -50,13 +51,11 @@ from protocol.execution import Execution
 from protocol.identity import Signer
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result
 from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
-from protocol.outcome import BidReport, Outcome, OutcomeKind
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
 from protocol.task import Phase, Task
-from protocol.vote import Tally, Vote, tally
 
 
 class Core:
@@ -149,7 +148,7 @@ class Core:
     def _take(self, event: Input) -> None:
         match event:
             case MessageReceived():
-                self._receive(event.data)
+                self._receive(event.data, event.source)
             case PeerConnected():
                 self.peers.connect(event.peer, self._record())
                 self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
@@ -217,9 +216,9 @@ class Core:
     def _drain(self) -> None:
         """Hear what this node sent to itself."""
         while self._outbox.local:
-            self._receive(self._outbox.local.popleft())
+            self._receive(self._outbox.local.popleft(), self.me)
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes, source: bytes | None) -> None:
         try:
             envelope = open_envelope(data)
             check_for(envelope, self.parameters.network, self._recipients)
@@ -227,6 +226,10 @@ class Core:
             if envelope.type == RECORD:
                 self._on_record(envelope, data)
                 return
+            if source is not None and source != envelope.sender:
+                # Only records are handed on. A peer speaks on its channel for itself, so it cannot fill the seen cache
+                # with envelopes of names that it made up.
+                raise RemoteProtocolError("relayed", "came on the channel of a peer that did not sign it")
             self._seen.add(envelope)
             self._raise_watermark(envelope)
             self._dispatch(envelope)
@@ -348,68 +351,10 @@ class Core:
                 self._outbox.emit(Persist("evidence", key, value))
                 self._outbox.log("debug", "audit", {"peer": peer.hex(), "skill": task.requirement.skill, "verdict": verdict})
             return
-        outcome = self._outcome(task, reason)
+        outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
         self._outbox.log("info", "outcome", {"task": task.id.hex(), "outcome": outcome.kind.value})
         assert task.request is not None
         self._outbox.emit(Deliver(task.request, outcome))
-
-    def _outcome(self, task: Task, reason: str) -> Outcome:
-        counted = [report for report in task.reports if report.state in ("answered", "abstained")]
-        voted = task.answer_kind != "text"
-        result: Tally | None = None
-        answer: str | None = None
-        if voted:
-            result = tally(task.id, [Vote(report.peer, report.answer, report.weight) for report in counted])
-            answer = result.answer
-        else:
-            answered = [report for report in counted if report.answer is not None]
-            answer = task.texts[answered[-1].peer].strip() if answered else None
-        if reason == "no_bids" or (reason == "deadline" and task.phase is Phase.BIDDING and not task.bids):
-            kind = OutcomeKind.NO_BIDS
-        elif answer is None:
-            kind = OutcomeKind.DEADLINE if reason == "deadline" else OutcomeKind.ALL_FAILED
-        else:
-            kind = OutcomeKind.UNEARNED if result is not None and not result.earned else OutcomeKind.ANSWERED
-        now_ms = self._outbox.now.mono_ms
-        opened_mono_ms = now_ms if task.phase is Phase.CALIBRATING else task.opened_mono_ms
-        return Outcome(
-            task=task.id,
-            kind=kind,
-            requirement=task.requirement,
-            skill_given=task.skill_given,
-            voted=voted,
-            answer=answer,
-            tally=result,
-            beacon=task.beacon_id,
-            view=task.view_hash,
-            bids=self._bid_reports(task),
-            seats=tuple(task.reports),
-            calibration_ms=opened_mono_ms - task.begun_mono_ms,
-            latency_ms=now_ms - task.begun_mono_ms,
-            inference_ms=max((report.inference_ms for report in counted), default=0),
-            messages=task.messages,
-            bytes_total=task.bytes_total,
-            tokens=sum(report.prompt_tokens + report.completion_tokens for report in task.reports),
-        )
-
-    def _bid_reports(self, task: Task) -> tuple[BidReport, ...]:
-        awarded = {seat.holder.bidder for seat in task.seats}
-        reports = []
-        for bidder, bid in sorted(task.bids.items()):
-            counts = task.view.of(bid) if task.view is not None else Counts()
-            reports.append(
-                BidReport(
-                    bidder,
-                    bid.bid.queued,
-                    bid.bid.slots,
-                    bid.bid.tokens_per_s,
-                    counts.hits,
-                    counts.misses,
-                    counts.weight(task.options),
-                    bidder in awarded,
-                )
-            )
-        return tuple(reports)
 
     # --- This node's own record
 
@@ -436,7 +381,7 @@ class Core:
             if table == "evidence":
                 self.evidence.restore(key, value)
             elif table == "peers":
-                self._receive(value)
+                self._receive(value, key)
             elif (table, key) == ("node", b"watermark"):
                 # Never far ahead of the clock: one that went back since would leave the node deaf until it caught up.
                 self._watermark_ms = min(_number(value), self._outbox.now.wall_ms + WATERMARK_STEP_MS)

@@ -1216,3 +1216,14 @@ def test_parse__opens_everything_the_core_sends() -> None:
     for effect in bench.effects:
         if isinstance(effect, Send | Publish):
             parse(effect.data)
+
+
+def test_channel__a_peer_speaks_for_itself_alone_but_hands_on_records() -> None:
+    bench = Bench()
+    relay, author = KeySigner(b"\x21" * 32), KeySigner(b"\x22" * 32)
+    bench.step(MessageReceived(relay.public_key, bench.sealed(author, BidAck(bytes(16), 0, 0, bytes(32)))))
+    assert bench.core.rejected == {"relayed": 1}
+    record = Record(1, {}, "m", 1, "Q8_0", "", 512, 1, 1, available=True, addresses=())
+    bench.step(MessageReceived(relay.public_key, bench.sealed(author, record)))
+    assert bench.core.peers.get(author.public_key) is not None
+    assert bench.core.rejected == {"relayed": 1}

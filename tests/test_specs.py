@@ -155,7 +155,7 @@ def test_transport_protocols__are_those_of_the_node() -> None:
     assert listed["security"] == [stack.NOISE_PROTOCOL]
     assert listed["multiplexer"] == [stack.YAMUX_PROTOCOL]
     assert listed["channel"] == [stack.CHANNEL_PROTOCOL]
-    assert listed["gossip"] == list(importlib.import_module("node.libp2p_gossip").PROTOCOLS)
+    assert listed["gossip"] == list(importlib.import_module("node.libp2p_mesh").PROTOCOLS)
 
 
 # --- Codes and domains

@@ -1,0 +1,68 @@
+"""From a finished task to its outcome: the vote, the kind of end, the reports."""
+
+from __future__ import annotations
+
+from protocol.evidence import Counts
+from protocol.outcome import BidReport, Outcome, OutcomeKind
+from protocol.task import Phase, Task
+from protocol.vote import Tally, Vote, tally
+
+
+def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
+    """The outcome of a task that ended at `mono_ms` because of `reason`: "settled", "no_bids" or "deadline"."""
+    counted = [report for report in task.reports if report.state in ("answered", "abstained")]
+    voted = task.answer_kind != "text"
+    result: Tally | None = None
+    answer: str | None = None
+    if voted:
+        result = tally(task.id, [Vote(report.peer, report.answer, report.weight) for report in counted])
+        answer = result.answer
+    else:
+        answered = [report for report in counted if report.answer is not None]
+        answer = task.texts[answered[-1].peer].strip() if answered else None
+    if reason == "no_bids" or (reason == "deadline" and task.phase is Phase.BIDDING and not task.bids):
+        kind = OutcomeKind.NO_BIDS
+    elif answer is None:
+        kind = OutcomeKind.DEADLINE if reason == "deadline" else OutcomeKind.ALL_FAILED
+    else:
+        kind = OutcomeKind.UNEARNED if result is not None and not result.earned else OutcomeKind.ANSWERED
+    opened_mono_ms = mono_ms if task.phase is Phase.CALIBRATING else task.opened_mono_ms
+    return Outcome(
+        task=task.id,
+        kind=kind,
+        requirement=task.requirement,
+        skill_given=task.skill_given,
+        voted=voted,
+        answer=answer,
+        tally=result,
+        beacon=task.beacon_id,
+        view=task.view_hash,
+        bids=_bid_reports(task),
+        seats=tuple(task.reports),
+        calibration_ms=opened_mono_ms - task.begun_mono_ms,
+        latency_ms=mono_ms - task.begun_mono_ms,
+        inference_ms=max((report.inference_ms for report in counted), default=0),
+        messages=task.messages,
+        bytes_total=task.bytes_total,
+        tokens=sum(report.prompt_tokens + report.completion_tokens for report in task.reports),
+    )
+
+
+def _bid_reports(task: Task) -> tuple[BidReport, ...]:
+    awarded = {seat.holder.bidder for seat in task.seats}
+    reports = []
+    for bidder, bid in sorted(task.bids.items()):
+        counts = task.view.of(bid) if task.view is not None else Counts()
+        reports.append(
+            BidReport(
+                bidder,
+                bid.bid.queued,
+                bid.bid.slots,
+                bid.bid.tokens_per_s,
+                counts.hits,
+                counts.misses,
+                counts.weight(task.options),
+                bidder in awarded,
+            )
+        )
+    return tuple(reports)
