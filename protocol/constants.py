@@ -32,6 +32,8 @@ PEERS_MAX: Final = 1_024
 RECORDS_SHARED_MAX: Final = 64
 # Up to this many known candidates a beacon is gossiped to all, so this many connections are worth having.
 CONNECTIONS_TARGET: Final = 64
+# Two nodes hear of each other at the same moment; the one that waits dials only if the other has not got through by then.
+DIAL_DELAY_MS: Final = 200
 DIAL_BACKOFF_MS_MIN: Final = 1_000
 DIAL_BACKOFF_MS_MAX: Final = 60_000
 

@@ -295,7 +295,10 @@ class Core:
             return True
         if self._deaf_ms():
             return False
-        return self._has_committee(task) or self.audits.settled(self._audited_for(task))
+        if self._has_committee(task):
+            return True
+        # A node that has just joined knows of peers before it is connected to them; a beacon now would miss their bids.
+        return not self.peers.joining(task.requirement.skill) and self.audits.settled(self._audited_for(task))
 
     def _has_committee(self, task: Task) -> bool:
         """Whether enough candidates have earned weight and no audit due: a newcomer's audits then hold up nobody."""

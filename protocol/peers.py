@@ -9,6 +9,7 @@ from protocol.constants import (
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
+    DIAL_DELAY_MS,
     PEERS_MAX,
     RECORD_LIFETIME_MS_MAX,
     RECORDS_SHARED_MAX,
@@ -21,12 +22,16 @@ from protocol.outbox import Outbox
 
 @dataclass(slots=True)
 class Peer:
-    """What is known of one peer. `record_data` is its signed envelope, to be handed on as it is."""
+    """What is known of one peer. `record_data` is its signed envelope, to be handed on as it is.
+
+    `tried` says whether it was ever connected or a dial ended: until then it may be about to join.
+    """
 
     record: Record | None = None
     record_data: bytes = b""
     record_expires_ms: int = 0
     connected: bool = False
+    tried: bool = False
     dialling: int | None = None
     backoff_ms: int = DIAL_BACKOFF_MS_MIN
     dial_at_ms: int = 0
@@ -56,10 +61,19 @@ class PeerTable:
         """Connected peers whose record offers `skill`, sorted."""
         return [key for key in self.connected() if (record := self._peers[key].record) is not None and record.offers(skill)]
 
+    def joining(self, skill: str) -> bool:
+        """Whether a peer that offers `skill` was heard of and its first connection is still to come."""
+        wall_ms = self._outbox.now.wall_ms
+        return any(
+            not peer.tried and peer.record is not None and peer.record.addresses and peer.record.offers(skill)
+            for peer in self._peers.values()
+            if peer.record_expires_ms > wall_ms
+        )
+
     def connect(self, key: bytes, own_record: bytes) -> None:
         """A channel is up: hand over our record and those of others, so a newcomer knows the network at once."""
         peer = self._entry(key)
-        peer.connected, peer.dialling, peer.backoff_ms = True, None, DIAL_BACKOFF_MS_MIN
+        peer.connected, peer.tried, peer.dialling, peer.backoff_ms = True, True, None, DIAL_BACKOFF_MS_MIN
         wall_ms = self._outbox.now.wall_ms
         self._outbox.emit(Send(self._outbox.number(), key, own_record))
         others = [other for other_key, other in self.all() if other_key != key and other.record_expires_ms > wall_ms]
@@ -90,7 +104,7 @@ class PeerTable:
             self._outbox.emit(Persist("peers", envelope.sender, data))
         if not peer.connected and peer.dialling is None:
             # Both ends learn of each other at the same time; the smaller key dials at once, the other only if that failed.
-            delay_ms = 0 if self._outbox.me < envelope.sender else DIAL_BACKOFF_MS_MIN
+            delay_ms = 0 if self._outbox.me < envelope.sender else DIAL_DELAY_MS
             peer.dial_at_ms = max(peer.dial_at_ms, self._outbox.now.mono_ms + delay_ms)
             self._schedule(peer.dial_at_ms)
 
@@ -98,7 +112,7 @@ class PeerTable:
         """Double the backoff of the peer that effect `effect` dialled; whether there was one."""
         for peer in self._peers.values():
             if peer.dialling == effect:
-                peer.dialling = None
+                peer.dialling, peer.tried = None, True
                 peer.dial_at_ms = self._outbox.now.mono_ms + peer.backoff_ms
                 peer.backoff_ms = min(2 * peer.backoff_ms, DIAL_BACKOFF_MS_MAX)
                 self._schedule(peer.dial_at_ms)

@@ -394,3 +394,30 @@ def test_run__is_the_same_under_any_hash_seed_and_differs_between_seeds() -> Non
     assert first == again
     assert len(first.split()[0]) == 64
     assert first.split()[0] != other.split()[0]
+
+
+def _joined(seed: int) -> Outcome:
+    """A newcomer asks the moment it is connected to its bootstrap, which does not offer the skill."""
+    world = World(PARAMETERS, seed, latency_us=2_000)
+    bootstrap = world.add("bootstrap", record("lists"), solver({"lists": 1_000}))
+    for number in range(3):
+        world.join(world.add(f"expert{number}", record("arith"), solver(EXPERT)), bootstrap)
+    world.run(for_ms=2_000)
+    newcomer = world.add("newcomer", record("lists"), solver({"lists": 1_000}))
+    world.join(newcomer, bootstrap)
+    world.run(until=lambda: bool(newcomer.core.peers.connected()))
+    return world.answer(newcomer, exercise("arith", seed).text)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_newcomer__asks_at_once_and_hears_the_bids_of_those_it_is_about_to_meet(seed: int) -> None:
+    outcome = _joined(seed)
+    assert (outcome.kind, outcome.answer) == (OutcomeKind.ANSWERED, exercise("arith", seed).gold)
+
+
+def test_network__does_not_wait_again_for_a_peer_that_was_lost() -> None:
+    world = calibrated(experts(3))
+    world.crash(host_of(world, "expert2"))
+    world.run(for_ms=10)
+    question = exercise("arith", 9)
+    assert world.answer(host_of(world, "expert0"), question.text).calibration_ms == 0
