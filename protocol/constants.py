@@ -34,6 +34,8 @@ RECORDS_SHARED_MAX: Final = 64
 CONNECTIONS_TARGET: Final = 64
 # Two nodes hear of each other at the same moment; the one that waits dials only if the other has not got through by then.
 DIAL_DELAY_MS: Final = 200
+# A node that meets its first peer waits this long for the records of the others before it takes those it knows for all.
+JOIN_MS: Final = 250
 DIAL_BACKOFF_MS_MIN: Final = 1_000
 DIAL_BACKOFF_MS_MAX: Final = 60_000
 

@@ -326,6 +326,8 @@ class Core:
     def _calibration_deadline_ms(self) -> int | None:
         waiting = [task.begun_mono_ms for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
         due = [min(waiting) + CALIBRATION_MS_MAX] if waiting else []
+        if waiting and self.peers.joined_at_ms > self._outbox.now.mono_ms:
+            due.append(self.peers.joined_at_ms)
         if self._auditing and (deaf_ms := self._deaf_ms()):
             due.append(self._outbox.now.mono_ms + deaf_ms)
         return min(due, default=None)

@@ -10,6 +10,7 @@ from protocol.constants import (
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
     DIAL_DELAY_MS,
+    JOIN_MS,
     PEERS_MAX,
     RECORD_LIFETIME_MS_MAX,
     RECORDS_SHARED_MAX,
@@ -44,6 +45,7 @@ class PeerTable:
         self._outbox = outbox
         self._peers: dict[bytes, Peer] = {}
         self._next_dial_ms: int | None = None
+        self.joined_at_ms = 0
 
     def get(self, peer: bytes) -> Peer | None:
         """What is known of `peer`."""
@@ -62,7 +64,12 @@ class PeerTable:
         return [key for key in self.connected() if (record := self._peers[key].record) is not None and record.offers(skill)]
 
     def joining(self, skill: str) -> bool:
-        """Whether a peer that offers `skill` was heard of and its first connection is still to come."""
+        """Whether this node has just met its first peer, or one that offers `skill` is about to be connected at last.
+
+        `joined_at_ms` is when the records of others, which the first peer hands over, will have come.
+        """
+        if self._outbox.now.mono_ms < self.joined_at_ms:
+            return True
         wall_ms = self._outbox.now.wall_ms
         return any(
             not peer.tried and peer.record is not None and peer.record.addresses and peer.record.offers(skill)
@@ -72,6 +79,8 @@ class PeerTable:
 
     def connect(self, key: bytes, own_record: bytes) -> None:
         """A channel is up: hand over our record and those of others, so a newcomer knows the network at once."""
+        if not self.connected():
+            self.joined_at_ms = self._outbox.now.mono_ms + JOIN_MS
         peer = self._entry(key)
         peer.connected, peer.tried, peer.dialling, peer.backoff_ms = True, True, None, DIAL_BACKOFF_MS_MIN
         wall_ms = self._outbox.now.wall_ms

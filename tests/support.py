@@ -189,9 +189,10 @@ class Bench:
         return seal(peer, PARAMETERS.network, message.TYPE, target, message.body(), issued, lifetime_ms)
 
     def join(self, peer: KeySigner, own: Record | None = None) -> None:
-        """Connect a peer and take in its record."""
+        """Connect a peer, take in its record, and let the time pass in which a newcomer waits for the records of others."""
         self.step(PeerConnected(peer.public_key))
         self.hear(peer, own or _numbered(record("arith")))
+        self.wait(max(0, self.core.peers.joined_at_ms - self.mono_ms))
 
     def ask(self, text: str, skill: str | None = None, deadline_ms: int | None = None) -> list[Effect]:
         """Ask a question; its request id comes from its text."""
