@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 
+from contrib.bench.processes import run
 from node.dev.network import DevNode, network
 from node.dev.questions import questions
 from node.dev.run import Course
@@ -80,4 +80,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    run(main())

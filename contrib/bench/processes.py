@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
+import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import NoReturn
 
 from node.dev.network import DevNode, ready, spawn, stop
+from node.errors import UserError
+
+
+def run(work: Coroutine[None, None, int | None]) -> NoReturn:
+    """Run a benchmark; what stops it is told in one line."""
+    try:
+        sys.exit(asyncio.run(work) or 0)
+    except UserError as error:
+        sys.exit(f"benchmark: {error}")
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from contrib.bench.processes import daemon
+from contrib.bench.processes import daemon, run
 
 _SECONDS = 30
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -49,4 +49,4 @@ async def main(seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else _SECONDS))
+    run(main(int(sys.argv[1]) if len(sys.argv) > 1 else _SECONDS))

@@ -11,7 +11,7 @@ import asyncio
 import sys
 import time
 
-from contrib.bench.processes import daemon
+from contrib.bench.processes import daemon, run
 from node.dev.network import network
 from node.dev.questions import questions
 from node.dev.statistics import percentile
@@ -44,4 +44,4 @@ async def main(times: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else _TIMES))
+    run(main(int(sys.argv[1]) if len(sys.argv) > 1 else _TIMES))
