@@ -1,5 +1,8 @@
 """Drives a `protocol.core.Core` under real time: inputs from transport, engine and owner in, effects carried out in order.
 
+Only what leaves waits its turn: a row is on disk, and an inference or a dial begins or stops, before `feed` returns. A
+cancelled inference therefore cannot come back while its cancel waits behind a slow frame.
+
 `simnet/host.py` is the other driver; both keep the contract of `protocol/events.py`.
 """
 
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from node.engine import Engine, EngineError
 from node.errors import UserError
@@ -35,7 +38,7 @@ from protocol.events import (
 from protocol.identity import peer_id
 from protocol.outcome import Outcome
 
-# Effects waiting to be carried out; far above what one step makes. Reaching it means that the transport stands still.
+# Messages waiting to leave; far above what one step makes. Reaching it means that the transport stands still.
 _QUEUE_MAX = 65_536
 
 
@@ -48,7 +51,8 @@ class Executor:
     """Feeds the core and carries out its effects. All calls belong to one running event loop.
 
     `topics` maps the core's topic names to the transport's; `on_log` gets every log effect; `on_fatal` is called once when
-    the store fails, for nothing may leave this node that it could not write down first.
+    the store fails, for nothing may leave this node that it could not write down first, or when the transport stands still.
+    Afterwards the core is fed nothing more: it has taken rows for written that are not.
     """
 
     def __init__(
@@ -69,7 +73,8 @@ class Executor:
         self._topics = topics
         self._on_log = on_log
         self._on_fatal = on_fatal
-        self._effects: asyncio.Queue[Effect] = asyncio.Queue()
+        self._failed = False
+        self._leaving: asyncio.Queue[Send | Publish] = asyncio.Queue()
         self._waiting: dict[bytes, asyncio.Future[Outcome]] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -78,14 +83,13 @@ class Executor:
 
     def start(self) -> None:
         """Begin to carry out effects."""
-        self._carrier = asyncio.create_task(self._carry_out_all())
+        self._carrier = asyncio.create_task(self._carry_away())
         self.feed(AddressesChanged(tuple(self._transport.addresses())))
 
     async def close(self) -> None:
         """Stop; requests that wait are cancelled."""
         tasks = [task for task in (self._carrier, *self._running.values(), *self._background) if task is not None]
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -94,6 +98,8 @@ class Executor:
 
     def feed(self, event: Input) -> None:
         """Give one input to the core; raises `LocalProtocolError` only for a request that breaks the rules."""
+        if self._failed:
+            return
         effects = self.core.step(event, now())
         rows = [effect for effect in effects if isinstance(effect, Persist)]
         if rows:
@@ -101,9 +107,10 @@ class Executor:
             try:
                 self._store.write(rows)
             except UserError as error:
-                self._on_fatal(error)
+                self._fail(error)
                 return
-        self._queue(effects)
+        for effect in effects:
+            self._carry_out(effect)
         self._set_timer()
 
     def expect(self, request: bytes) -> asyncio.Future[Outcome]:
@@ -113,59 +120,69 @@ class Executor:
         future.add_done_callback(lambda _: self._waiting.pop(request, None))
         return future
 
-    def _queue(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Log):
-                self._on_log(effect)
-            elif isinstance(effect, Deliver):
+    def _fail(self, error: UserError) -> None:
+        if not self._failed:
+            self._failed = True
+            self._on_fatal(error)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Persist():
+                pass  # written with all rows of its step
+            case Send() | Publish():
+                if self._leaving.qsize() >= _QUEUE_MAX:
+                    self._fail(UserError("the network stands still: its queue of messages is full; start the node again"))
+                    return
+                self._leaving.put_nowait(effect)
+            case Infer():
+                self._running[effect.effect] = asyncio.create_task(self._infer(effect))
+            case CancelInference():
+                inference = self._running.pop(effect.effect, None)
+                if inference is not None:
+                    inference.cancel()
+            case Dial():
+                task = asyncio.create_task(self._dial(effect))
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+            case Deliver():
                 self.outcomes += 1
                 future = self._waiting.get(effect.request)
                 if future is not None and not future.done():
                     future.set_result(effect.outcome)
-            elif not isinstance(effect, Persist):
-                if self._effects.qsize() >= _QUEUE_MAX:
-                    self._on_fatal(UserError("the network stands still: its queue of messages is full; start the node again"))
-                    return
-                self._effects.put_nowait(effect)
+            case Log():
+                self._on_log(effect)
 
     def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         due_ms = self.core.deadline()
-        if due_ms is not None:
+        if due_ms is not None and not self._failed:
             delay_ms = max(0, due_ms - now().mono_ms)
             self._timer = asyncio.get_running_loop().call_later(delay_ms / 1_000, self.feed, TimerFired())
 
-    async def _carry_out_all(self) -> None:
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _carry_away(self) -> None:
         while True:
-            effect = await self._effects.get()
-            match effect:
-                case Send():
-                    await self._send(effect)
-                case Publish():
-                    try:
-                        await self._transport.publish(self._topics[effect.topic], effect.data)
-                    except TransportError as error:
-                        self._on_log(Log("warning", "publish_failed", {"reason": str(error)}))
-                case Infer():
-                    self._running[effect.effect] = asyncio.create_task(self._infer(effect))
-                case CancelInference():
-                    task = self._running.pop(effect.effect, None)
-                    if task is not None:
-                        task.cancel()
-                case Dial():
-                    task = asyncio.create_task(self._dial(effect))
-                    self._background.add(task)
-                    task.add_done_callback(self._background.discard)
-                case _:
-                    raise AssertionError(f"no way to carry out {effect!r}")
+            effect = await self._leaving.get()
+            if isinstance(effect, Send):
+                await self._send(effect)
+            else:
+                await self._publish(effect)
 
     async def _send(self, effect: Send) -> None:
         try:
             await self._transport.send(effect.peer, effect.data)
         except TransportError as error:
             self.feed(EffectDone(effect.effect, error=str(error)))
+
+    async def _publish(self, effect: Publish) -> None:
+        try:
+            await self._transport.publish(self._topics[effect.topic], effect.data)
+        except TransportError as error:
+            self._on_log(Log("warning", "publish_failed", {"reason": str(error)}))
 
     async def _infer(self, effect: Infer) -> None:
         if self._engine is None:
