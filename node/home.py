@@ -118,10 +118,13 @@ class NetworkHome:
 
 
 def locate(home: str | None, environment: Mapping[str, str]) -> Home:
-    """The home that the flag `--home`, else TUTTI_HOME, else the XDG rules name. Nothing is created."""
+    """The home that the flag `--home`, else TUTTI_HOME, else the XDG rules name; raises `UserError`. Nothing is created."""
     chosen = home or environment.get(HOME_VARIABLE)
     if chosen:
-        root = Path(chosen).expanduser().absolute()
+        try:
+            root = Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise UserError(f"the home {chosen} names a user whom this machine does not know: write the whole path") from error
         return Home(config=root, data=root, state=root)
     return Home(
         config=platformdirs.user_config_path(APPLICATION),

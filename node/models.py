@@ -40,7 +40,12 @@ def packaged(directory: Path = MODELS_DIRECTORY) -> tuple[PackagedModel, ...]:
 def find(name_or_path: str, directory: Path = MODELS_DIRECTORY) -> tuple[Path, str | None]:
     """(path, expected SHA-256) of a packaged model by name, or of any file by path, whose hash nobody vouches for."""
     models = packaged(directory)
-    path = Path(name_or_path).expanduser()
+    try:
+        path = Path(name_or_path).expanduser()
+    except RuntimeError:
+        raise EngineError(
+            f"model file {name_or_path} names a user whom this machine does not know: write the whole path"
+        ) from None
     for model in models:
         if name_or_path == model.name or path.resolve() == model.path.resolve():
             return model.path, model.sha256
