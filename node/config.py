@@ -65,13 +65,13 @@ class Config(BaseModel):
         (), strict=False, max_length=LIST_LENGTH_MAX, description="a list of peers' multiaddrs to dial first"
     )
     network: Literal["dev", "local"] = Field("local", description='"dev" or "local"')
-    model: str = Field("none", min_length=1, max_length=4096, description='a model\'s name, the path of a GGUF file, or "none"')
+    model: str = Field("none", pattern=r"^[^\x00]{1,4096}$", description='a model\'s name, the path of a GGUF file, or "none"')
     skills: tuple[Skill, ...] | None = Field(
         None, strict=False, max_length=LIST_LENGTH_MAX, description="a list of names in lower case, such as arith"
     )
     threads: int = Field(0, ge=0, le=1024, description="an integer from 1 to 1024, or 0 for this machine's cores")
-    slots: int = Field(1, ge=1, le=64, description="an integer from 1 to 64: answers computed at once")
-    context: int = Field(0, ge=0, le=1 << 20, description="tokens, up to 1048576, or 0 for the model's own")
+    slots: int = Field(1, ge=1, le=16, description="an integer from 1 to 16: answers computed at once")
+    context: int = Field(0, ge=0, le=32_768, description="tokens, up to 32768, or 0 for the model's own")
     gpu_layers: int = Field(0, ge=-1, le=1000, description="an integer up to 1000, or -1 for all layers")
     api_port: int = Field(0, ge=0, le=65535, description="a port from 1 to 65535, or 0 for any free one")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description='"debug", "info", "warning" or "error"')
@@ -114,9 +114,10 @@ def read_file(file: Path) -> dict[str, object]:
         raise _usage(f"cannot read {file}: {error.strerror}") from error
     if len(content) > FILE_SIZE_MAX:
         raise _usage(f"{file} is larger than {FILE_SIZE_MAX} bytes: that is no configuration")
+    # ValueError covers text that is not UTF-8 or TOML, and a number too long for Python to read.
     try:
         values: dict[str, object] = tomllib.loads(content.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _usage(f"{file} is not TOML: {error}") from error
     version = values.pop("version", None)
     if type(version) is not int or version < 1:

@@ -72,7 +72,7 @@ def test_environment__variables_that_are_no_keys_are_left_alone(file: Path) -> N
         ("version = 1\n[zzz]\nx = 1", ["unknown key 'zzz'", "the keys are listen, bootstrap"]),
         ('version = 1\nthreads = "4"', ["config.toml: threads", "an integer from 1 to 1024", "'4'"]),
         ("version = 1\nthreads = true", ["config.toml: threads", "an integer", "True"]),
-        ("version = 1\nslots = 0", ["config.toml: slots", "an integer from 1 to 64", "not 0"]),
+        ("version = 1\nslots = 0", ["config.toml: slots", "an integer from 1 to 16", "not 0"]),
         ('version = 1\nnetwork = "home"', ['network must be "dev" or "local"', "'home'"]),
         ('version = 1\nskills = ["A B"]', ["skills must be a list of names", "'A B'"]),
         ('version = 1\nbootstrap = "x"', ["bootstrap must be a list", "'x'"]),
