@@ -26,7 +26,7 @@ class Client:
             self._port, self._token = int(api["port"]), str(api["token"])
         except PermissionError as error:
             raise UserError(f"{home.api_file} belongs to another user: run this as the one who runs the node") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise self._nobody() from error
 
     def get(self, path: str) -> dict[str, Any]:
