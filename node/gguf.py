@@ -100,6 +100,9 @@ class _Cursor:
 @contextmanager
 def _opened(path: Path) -> Iterator[mmap.mmap]:
     try:
+        # Looked at before it is opened: to open a pipe waits for who writes into it, and nothing could end that wait.
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise EngineError(f"model file {path} is not a plain file: name a .gguf file")
         with path.open("rb") as file:
             if not file.seek(0, 2):
                 raise EngineError(f"model file {path} is empty: fetch it again")
