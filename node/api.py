@@ -76,6 +76,10 @@ class Api:
             site = web.TCPSite(runner, "127.0.0.1", self._port)
             try:
                 await site.start()
+            except PermissionError as error:
+                raise UserError(
+                    f"the API's port {self._port} needs privileges: choose one from 1024 on, or --api-port 0 for a free one"
+                ) from error
             except OSError as error:
                 raise UserError(
                     f"the API's port {self._port} is taken: stop what uses it, or set --api-port 0 for a free one"
