@@ -215,7 +215,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Terminal, l
     assert list(terminal.folder.glob("tutti*")) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the printed line lacks --network dev, so it looks for a node of the network local")
 def test_dev__kept_says_how_to_ask(kept: tuple[Terminal, list[str]]) -> None:
     terminal, told = kept
     asks = [line for line in told if line.startswith("tutti --home") and " ask " in line]

@@ -52,8 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run it; gives the exit code."""
-    if args.ask is not None and not 0 < len(args.ask.strip().encode("utf-8", "replace")) <= QUESTION_SIZE_MAX:
-        raise UserError(f"a question has 1 to {QUESTION_SIZE_MAX} bytes: give --ask a text", ExitCode.USAGE)
+    if args.ask is not None:
+        try:
+            length = len(args.ask.strip().encode())
+        except UnicodeEncodeError as error:
+            raise UserError("the question is not UTF-8 text", ExitCode.USAGE) from error
+        if not 0 < length <= QUESTION_SIZE_MAX:
+            raise UserError(f"a question has 1 to {QUESTION_SIZE_MAX} bytes: give --ask a text", ExitCode.USAGE)
     return asyncio.run(_until_stopped(args))
 
 
@@ -67,7 +72,7 @@ async def _until_stopped(args: argparse.Namespace) -> int:
         return await work
     except asyncio.CancelledError:
         Console(stderr=True).print("stopped; every node has ended and the temporary home is gone")
-        return 0 if args.keep else 128 + signal.SIGINT
+        return ExitCode.OK if args.keep else ExitCode.FAILED
 
 
 async def _run(args: argparse.Namespace) -> int:
@@ -174,7 +179,9 @@ def _introduce(console: Console, nodes: Sequence[DevNode]) -> None:
 def _tell_how_to_use(console: Console, nodes: Sequence[DevNode]) -> None:
     console.print("\nThe network runs until Ctrl-C. Ask any node:")
     for node in nodes:
-        console.print(f'  tutti --home {node.home} ask "What is 12 + 30?"   # {node.role}', markup=False, soft_wrap=True)
+        console.print(
+            f'  tutti --home {node.home} ask --network dev "What is 12 + 30?"   # {node.role}', markup=False, soft_wrap=True
+        )
     console.print("Join it from another home, with a model of yours or a packaged one:")
     console.print(
         f"  tutti --home /tmp/my-node run --network dev --model arith --bootstrap {nodes[0].addresses[0]}",
