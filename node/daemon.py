@@ -39,6 +39,7 @@ from protocol import gossip
 from protocol.capability import Record
 from protocol.constants import DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MIN
 from protocol.core import Core
+from protocol.errors import LocalProtocolError
 from protocol.events import Log, MessageReceived, ModelChanged
 from protocol.events import PeerConnected as CorePeerConnected
 from protocol.events import PeerLost as CorePeerLost
@@ -101,7 +102,10 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         events = EventStream()
         executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))
         stack.push_async_callback(executor.close)
-        executor.start()
+        try:
+            executor.start()
+        except LocalProtocolError as error:
+            raise store.damaged() from error
         node = Running(config, executor, transport, engine, parameters, events, time.monotonic(), failed)
         for work in (_receive(node), _bootstrap(node), _watch_model(node)):
             task = asyncio.create_task(work)

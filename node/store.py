@@ -38,7 +38,14 @@ class Store:
             ).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
+        # SQLite keeps any type in any column, so a damaged file gives what we never wrote.
+        if any((type(name), type(key), type(value)) != (str, bytes, bytes) for name, key, value in found):
+            raise self.damaged()
         return found
+
+    def damaged(self) -> UserError:
+        """What to say when the rows are not what this node wrote."""
+        return UserError(f"database {self._path} is damaged: restore it from a backup, or move it away to earn evidence anew")
 
     def write(self, batch: Sequence[Persist]) -> None:
         """Write one step's rows, all or none."""
