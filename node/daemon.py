@@ -226,17 +226,23 @@ async def _bootstrap(node: Running) -> None:
     reached: set[bytes] = set()
     while waiting:
         connected = set(node.transport.peers())
-        for key, address in waiting.items():
-            if key in connected or (key in reached and connected):
-                continue
-            try:
-                await node.transport.dial(address)
-                reached.add(key)
-            except TransportError as error:
-                node.events.emit(Log("warning", "bootstrap_failed", {"reason": str(error)}))
+        missing = [key for key in waiting if key not in connected and not (key in reached and connected)]
+        # All at once: one that does not answer takes ten seconds to say so, and the others may be there.
+        found = await asyncio.gather(*(_reach(node, waiting[key]) for key in missing))
+        reached.update(key for key, there in zip(missing, found, strict=True) if there)
         alive = bool(node.transport.peers())
         backoff_ms = DIAL_BACKOFF_MS_MIN if alive else min(2 * backoff_ms, DIAL_BACKOFF_MS_MAX)
         await asyncio.sleep(backoff_ms / 1_000 if not alive else DIAL_BACKOFF_MS_MAX / 1_000)
+
+
+async def _reach(node: Running, address: str) -> bool:
+    """Whether the peer at `address` could be dialled; why not stands in the log."""
+    try:
+        await node.transport.dial(address)
+    except TransportError as error:
+        node.events.emit(Log("warning", "bootstrap_failed", {"reason": str(error)}))
+        return False
+    return True
 
 
 async def _watch_model(node: Running) -> None:
