@@ -249,9 +249,12 @@ async def _watch_model(node: Running) -> None:
     """Tell the network when the model's process is lost and when it is back, rather than letting leases time out."""
     if node.engine is None:
         return
-    available = True
+    available, started = True, node.engine.model
     while True:
         await asyncio.sleep(_MODEL_CHECK_S)
+        if node.engine.model.sha256 != started.sha256:
+            # Its record, its skills and what peers measured are those of the old file.
+            raise UserError(f"the model file {started.path} was replaced: start the node again to offer the new one")
         alive = node.engine.pid is not None
         if alive != available:
             available = alive
