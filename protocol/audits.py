@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocol import exercises
-from protocol.constants import AUDITS_TARGET, SEATS_DEFAULT
+from protocol.constants import AUDIT_PAUSE_MS, AUDITS_TARGET, SEATS_DEFAULT
 from protocol.evidence import EvidenceBook
 from protocol.exercises import Exercise
 from protocol.outbox import Outbox
@@ -16,8 +16,6 @@ from protocol.task import Task
 
 # Ends of a lease that count against the executor.
 _MISSES = ("lease expired", "deadline", "declined: model")
-# A peer that did not bid on its own audit is left alone for this long.
-_PAUSE_MS = 60_000
 
 
 class Audits:
@@ -100,7 +98,7 @@ class Audits:
             if not self._in_flight[key]:
                 del self._in_flight[key]
             if peer not in task.bids:
-                self._paused_until_ms[key] = self._outbox.now.mono_ms + _PAUSE_MS
+                self._pause(key)
         self.done += 1
         self.messages += task.messages
         self.bytes_total += task.bytes_total
@@ -109,10 +107,16 @@ class Audits:
         for report in task.reports:
             verdict = _verdict(report, task.audit.gold)
             if verdict is None:
-                self._paused_until_ms[report.peer, skill] = self._outbox.now.mono_ms + _PAUSE_MS
+                self._pause((report.peer, skill))
             else:
                 verdicts.append((report.peer, verdict))
         return verdicts
+
+    def _pause(self, key: tuple[bytes, str]) -> None:
+        """Leave a peer alone for a while; pauses that are over go, so strangers who come and go leave nothing behind."""
+        now_ms = self._outbox.now.mono_ms
+        self._paused_until_ms = {other: until for other, until in self._paused_until_ms.items() if until > now_ms}
+        self._paused_until_ms[key] = now_ms + AUDIT_PAUSE_MS
 
     def _fewest(self, needy: list[bytes], skill: str) -> list[bytes]:
         wall_ms = self._outbox.now.wall_ms

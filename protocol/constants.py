@@ -17,8 +17,10 @@ CLOCK_SKEW_MS_MAX: Final = 10_000
 LIFETIME_MS_MAX: Final = 120_000
 # A record is refreshed every minute and must outlive a short absence of its author.
 RECORD_LIFETIME_MS_MAX: Final = 900_000
-# Ids remembered against replay: 200 messages a second over the longest task, rounded up.
-SEEN_MAX: Final = 32_768
+# Ids remembered against replay, of each sender and of how many: enough that gossip and channel may bring one sender's
+# messages a second apart, and 80 MB at the very worst.
+SEEN_PER_SENDER_MAX: Final = 1_024
+SEEN_SENDERS_MAX: Final = 512
 # The replay watermark is written in steps of this, so a busy node writes once a second at most.
 WATERMARK_STEP_MS: Final = 1_000
 
@@ -61,9 +63,11 @@ LOAD_PENALTY_QUEUE_MAX: Final = 8
 # --- Leases (specs/08-execution.md)
 # An executor on loopback accepts in milliseconds, one across the world in under a second.
 ACCEPT_MS_MAX: Final = 2_000
-# A lease lives this long without a sign of progress; progress is sent three times as often.
+# A lease lives this long without a sign of progress; progress is sent this many times in it. A shorter lease than the
+# least would ask for more messages than work.
 LEASE_MS: Final = 6_000
-PROGRESS_MS: Final = 2_000
+LEASE_MS_MIN: Final = 1_000
+PROGRESS_SHARE: Final = 3
 DEADLINE_MS_DEFAULT: Final = 60_000
 DEADLINE_MS_MAX: Final = 110_000
 LEASES_MAX: Final = 64
@@ -75,6 +79,10 @@ AUDITS_TARGET: Final = 10
 # A request waits at most this long while candidates in its skill are audited, then goes out with what there is.
 CALIBRATION_MS_MAX: Final = 1_500
 AUDITS_AT_ONCE_MAX: Final = 2
+# A peer that did not bid on its own audit, was busy or went away is left alone for this long.
+AUDIT_PAUSE_MS: Final = 60_000
+# (peer, skill) pairs whose evidence is kept; beyond it the pair with the least goes.
+EVIDENCE_MAX: Final = 4_096
 # Strength of the prior in observations, and the scale of evidence counts (1.0 = 256).
 PRIOR_STRENGTH: Final = 2
 EVIDENCE_ONE: Final = 256
@@ -87,7 +95,7 @@ WEIGHT_MAX: Final = 10 * WEIGHT_ONE
 
 assert CLOCK_SKEW_MS_MAX < LIFETIME_MS_MAX
 assert DEADLINE_MS_DEFAULT <= DEADLINE_MS_MAX < LIFETIME_MS_MAX
-assert PROGRESS_MS * 3 <= LEASE_MS < DEADLINE_MS_DEFAULT
+assert LEASE_MS_MIN <= LEASE_MS < DEADLINE_MS_DEFAULT
 assert WINDOW_MS_MIN < WINDOW_MS_MAX < DEADLINE_MS_DEFAULT
 assert RECORD_REFRESH_MS * 3 <= RECORD_LIFETIME_MS_MAX
 assert QUESTION_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX

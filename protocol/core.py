@@ -27,7 +27,7 @@ from protocol.constants import (
     TOKENS_MAX,
     WATERMARK_STEP_MS,
 )
-from protocol.envelope import RECORD, Envelope, SeenCache, check_for, check_fresh, open_envelope
+from protocol.envelope import RECORD, Envelope, check_for, check_fresh, open_envelope
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import (
     AddressesChanged,
@@ -55,6 +55,7 @@ from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
+from protocol.seen import SeenCache
 from protocol.task import Phase, Task
 
 
@@ -352,8 +353,8 @@ class Core:
     def _finish(self, task: Task, reason: str) -> None:
         if task.audit is not None:
             for peer, verdict in self.audits.grade(task):
-                key, value = self.evidence.add(peer, task.requirement.skill, verdict, self._outbox.now.wall_ms)
-                self._outbox.emit(Persist("evidence", key, value))
+                for key, value in self.evidence.add(peer, task.requirement.skill, verdict, self._outbox.now.wall_ms):
+                    self._outbox.emit(Persist("evidence", key, value))
                 self._outbox.log("debug", "audit", {"peer": peer.hex(), "skill": task.requirement.skill, "verdict": verdict})
             return
         outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
@@ -387,6 +388,9 @@ class Core:
                 self.evidence.restore(key, value)
             elif table == "peers":
                 self._receive(value, key)
+                if self.peers.get(key) is None:
+                    # Too old or damaged: nothing that the table does not hold stays on disk.
+                    self._outbox.emit(Persist("peers", key, None))
             elif (table, key) == ("node", b"watermark"):
                 # Never far ahead of the clock: one that went back since would leave the node deaf until it caught up.
                 self._watermark_ms = min(_number(value), self._outbox.now.wall_ms + WATERMARK_STEP_MS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol import canonical
-from protocol.constants import CLOCK_SKEW_MS_MAX, LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX, SEEN_MAX
+from protocol.constants import CLOCK_SKEW_MS_MAX, LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, Signer, verify
 
@@ -115,37 +115,3 @@ def check_fresh(envelope: Envelope, wall_ms: int) -> None:
         raise RemoteProtocolError("future", f"issued {envelope.issued_ms - wall_ms} ms in the future")
     if envelope.expires_ms <= wall_ms - CLOCK_SKEW_MS_MAX:
         raise RemoteProtocolError("expired", f"expired {wall_ms - envelope.expires_ms} ms ago")
-
-
-class SeenCache:
-    """Ids of envelopes already handled, and a watermark below which nothing is handled any more.
-
-    When the cache is full its oldest half goes and the watermark rises to the newest issue time among what went, so an
-    id that was forgotten can never be replayed. After a restart the persisted watermark plays the same part.
-    """
-
-    def __init__(self, watermark_ms: int = 0) -> None:
-        self.watermark_ms = watermark_ms
-        self._issued: dict[bytes, int] = {}
-
-    def __contains__(self, identifier: bytes) -> bool:
-        return identifier in self._issued
-
-    def __len__(self) -> int:
-        return len(self._issued)
-
-    def add(self, envelope: Envelope) -> None:
-        """Remember a verified envelope; raises `RemoteProtocolError` if it was handled before, or may have been."""
-        if envelope.id in self._issued:
-            raise RemoteProtocolError("replay", "seen before")
-        if envelope.issued_ms <= self.watermark_ms:
-            raise RemoteProtocolError("replay", "issued before the replay watermark")
-        self._issued[envelope.id] = envelope.issued_ms
-        if len(self._issued) > SEEN_MAX:
-            self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        by_age = sorted(self._issued.items(), key=lambda item: (item[1], item[0]))
-        gone = len(by_age) // 2
-        self.watermark_ms = max(self.watermark_ms, by_age[gone - 1][1])
-        self._issued = {key: issued for key, issued in by_age[gone:] if issued > self.watermark_ms}

@@ -12,6 +12,7 @@ from protocol import canonical
 from protocol.constants import (
     EVIDENCE_DAYS_MAX,
     EVIDENCE_HALF_LIFE_DAYS,
+    EVIDENCE_MAX,
     EVIDENCE_ONE,
     PRIOR_STRENGTH,
     WEIGHT_MAX,
@@ -109,8 +110,8 @@ class EvidenceBook:
     def __init__(self) -> None:
         self._days: dict[tuple[bytes, str], dict[int, list[int]]] = {}
 
-    def add(self, peer: bytes, skill: str, verdict: str, wall_ms: int) -> tuple[bytes, bytes]:
-        """Count an audit's verdict ("hit", "miss" or "abstained"); gives the (key, value) to persist."""
+    def add(self, peer: bytes, skill: str, verdict: str, wall_ms: int) -> list[tuple[bytes, bytes | None]]:
+        """Count an audit's verdict ("hit", "miss" or "abstained"); gives the (key, value) to persist, None to delete."""
         days = self._days.setdefault((peer, skill), {})
         day = wall_ms // _DAY_MS
         counts = days.setdefault(day, [0, 0, 0])
@@ -118,7 +119,13 @@ class EvidenceBook:
         for old in [old for old in days if old <= day - EVIDENCE_DAYS_MAX]:
             del days[old]
         value: list[canonical.Value] = [[day, *days[day]] for day in sorted(days)]
-        return peer + skill.encode(), canonical.encode(value)
+        rows: list[tuple[bytes, bytes | None]] = [(peer + skill.encode(), canonical.encode(value))]
+        if len(self._days) > EVIDENCE_MAX:
+            # Strangers who take one audit and go must not crowd out who has earned trust.
+            least = min(self._days, key=lambda key: (sum(map(sum, self._days[key].values())), max(self._days[key]), key))
+            del self._days[least]
+            rows.append((least[0] + least[1].encode(), None))
+        return rows
 
     def restore(self, key: bytes, value: bytes) -> None:
         """Take back a persisted entry; raises `LocalProtocolError` if it was damaged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.capability import Record
-from protocol.constants import BIDS_OPEN_MAX, LEASES_MAX, PROGRESS_MS, RESULT_TEXT_SIZE_MAX
+from protocol.constants import BIDS_OPEN_MAX, LEASES_MAX, PROGRESS_SHARE, RESULT_TEXT_SIZE_MAX
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.events import CancelInference, EffectDone, Infer
@@ -69,8 +69,8 @@ class Execution:
         """Take the lease and start the model, or say why not; the question must be the one the beacon bound."""
         bid = self._bids.pop((envelope.sender, award.step_id), None)
         if bid is None or bid.beacon_id != award.beacon or bid.bid_id != award.bid:
-            self._decline(envelope.sender, award, envelope.id, "no_bid")
-            return
+            # No answer: a decline for each made-up award would let one peer fill our queue.
+            raise RemoteProtocolError("unknown", "awards a bid that we did not make")
         beacon = bid.beacon
         if input_hash(award.nonce, award.question, beacon.answer, beacon.tokens_max) != beacon.input_hash:
             self._decline(envelope.sender, award, envelope.id, "input")
@@ -81,7 +81,7 @@ class Execution:
         now_ms = self._outbox.now.mono_ms
         self._outbox.send(envelope.sender, Accept(award.task, award.plan, award.step, envelope.id))
         effect = self._outbox.number()
-        lease = Lease(envelope.sender, award, envelope.id, effect, now_ms + PROGRESS_MS)
+        lease = Lease(envelope.sender, award, envelope.id, effect, now_ms + award.lease_ms // PROGRESS_SHARE)
         self._leases[envelope.id] = lease
         self._by_effect[effect] = lease
         self._outbox.emit(Infer(effect, award.question, beacon.tokens_max, max(1, bid.ends_mono_ms - now_ms)))
@@ -136,8 +136,8 @@ class Execution:
         now_ms = self._outbox.now.mono_ms
         for lease in self._leases.values():
             if lease.progress_at_ms <= now_ms:
-                lease.progress_at_ms = now_ms + PROGRESS_MS
                 award = lease.award
+                lease.progress_at_ms = now_ms + max(1, award.lease_ms // PROGRESS_SHARE)
                 self._outbox.send(lease.requester, Progress(award.task, award.plan, award.step, lease.award_id))
         # Bids are kept in the order they were made, so the first one that is still open ends the search.
         while self._bids and (key := next(iter(self._bids))) and self._bids[key].ends_mono_ms <= now_ms:

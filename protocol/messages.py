@@ -13,6 +13,7 @@ from protocol import canonical
 from protocol.constants import (
     DEADLINE_MS_MAX,
     LEASE_MS,
+    LEASE_MS_MIN,
     QUESTION_SIZE_MAX,
     RESULT_TEXT_SIZE_MAX,
     SEATS_MAX,
@@ -121,7 +122,7 @@ class Award(_StepMessage):
         "seat": integer(0, SEATS_MAX - 1),
         "nonce": raw(NONCE_SIZE),
         "question": string(QUESTION_SIZE_MAX, 1),
-        "lease_ms": integer(1, LEASE_MS),
+        "lease_ms": integer(LEASE_MS_MIN, LEASE_MS),
     }
 
 
@@ -143,7 +144,7 @@ class Decline(_StepMessage):
     TYPE: ClassVar[str] = "decline"
     RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
         "award": raw(ID_SIZE),
-        "reason": one_of("busy", "no_bid", "input", "model", "withdrawn"),
+        "reason": one_of("busy", "input", "model"),
     }
 
 

@@ -231,7 +231,8 @@ def evidence(hits: Mapping[bytes, int], skill: str = "arith", audits: int = 10) 
     for peer, right in hits.items():
         book = EvidenceBook()
         for number in range(audits):
-            key, value = book.add(peer, skill, "hit" if number < right else "miss", WALL_MS)
+            ((key, value),) = book.add(peer, skill, "hit" if number < right else "miss", WALL_MS)
+        assert value is not None
         rows.append(("evidence", key, value))
     return rows
 

@@ -17,13 +17,13 @@ from protocol.constants import (
     ENVELOPE_SIZE_MAX,
     LIFETIME_MS_MAX,
     RECORD_LIFETIME_MS_MAX,
-    SEEN_MAX,
+    SEEN_PER_SENDER_MAX,
+    SEEN_SENDERS_MAX,
 )
 from protocol.envelope import (
     DOMAIN,
     RECORD,
     Envelope,
-    SeenCache,
     check_for,
     check_fresh,
     envelope_id,
@@ -32,6 +32,7 @@ from protocol.envelope import (
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.identity import KeySigner
+from protocol.seen import SeenCache
 
 ALICE, BOB = KeySigner(b"a" * 32), KeySigner(b"b" * 32)
 NETWORK = bytes(32)
@@ -201,9 +202,9 @@ def test_seal__refuses_a_body_that_does_not_fit() -> None:
 # --- Replay
 
 
-def numbered(number: int, issued_ms: int) -> Envelope:
+def numbered(number: int, issued_ms: int, sender: bytes = bytes(32)) -> Envelope:
     """An envelope as `open_envelope` gives it, without the cost of a signature."""
-    return replace(TEMPLATE, id=number.to_bytes(32, "big"), issued_ms=issued_ms)
+    return replace(TEMPLATE, id=number.to_bytes(32, "big"), issued_ms=issued_ms, sender=sender)
 
 
 TEMPLATE = open_envelope(sealed())
@@ -212,41 +213,43 @@ TEMPLATE = open_envelope(sealed())
 def test_seen__refuses_the_second_copy() -> None:
     seen = SeenCache()
     seen.add(TEMPLATE)
-    assert TEMPLATE.id in seen
     assert code_of(seen.add, TEMPLATE) == "replay"
 
 
 def test_seen__is_bounded_and_never_takes_again_what_it_forgot() -> None:
     seen = SeenCache()
-    for number in range(SEEN_MAX + 1):
+    for number in range(SEEN_PER_SENDER_MAX + 1):
         seen.add(numbered(number, NOW_MS + number))
-        assert len(seen) <= SEEN_MAX
-    assert seen.watermark_ms > NOW_MS
-    for number in range(SEEN_MAX + 1):
+        assert len(seen) <= SEEN_PER_SENDER_MAX
+    for number in range(SEEN_PER_SENDER_MAX + 1):
         assert code_of(seen.add, numbered(number, NOW_MS + number)) == "replay"
-    seen.add(numbered(SEEN_MAX + 1, NOW_MS + SEEN_MAX + 1))
+    seen.add(numbered(SEEN_PER_SENDER_MAX + 1, NOW_MS + SEEN_PER_SENDER_MAX + 1))
 
 
 def test_seen__keeps_its_promise_when_all_came_in_one_millisecond() -> None:
     seen = SeenCache()
-    for number in range(SEEN_MAX + 1):
+    for number in range(SEEN_PER_SENDER_MAX + 1):
         seen.add(numbered(number, NOW_MS))
-    assert seen.watermark_ms == NOW_MS
-    for number in (0, SEEN_MAX // 2, SEEN_MAX):
+    for number in (0, SEEN_PER_SENDER_MAX // 2, SEEN_PER_SENDER_MAX):
         assert code_of(seen.add, numbered(number, NOW_MS)) == "replay"
     seen.add(numbered(0, NOW_MS + 1))
 
 
-def test_watermark__never_falls() -> None:
-    seen = SeenCache(NOW_MS)
-    highest_ms = seen.watermark_ms
-    for number in range(2 * SEEN_MAX):
-        seen.add(numbered(number, NOW_MS + 1 + number % 977))
-        assert seen.watermark_ms >= highest_ms
-        highest_ms = seen.watermark_ms
-        if highest_ms > NOW_MS:
-            break
-    assert NOW_MS < highest_ms < NOW_MS + 977
+def test_seen__a_flood_dated_ahead_costs_no_other_sender_a_message() -> None:
+    seen = SeenCache()
+    for number in range(4 * SEEN_PER_SENDER_MAX):
+        seen.add(numbered(number, NOW_MS + 9_900 + number, sender=b"f" * 32))
+    assert len(seen) <= SEEN_PER_SENDER_MAX
+    seen.add(numbered(1, NOW_MS, sender=b"h" * 32))
+
+
+def test_seen__the_number_of_senders_is_bounded_and_the_latest_stay() -> None:
+    seen = SeenCache()
+    for number in range(2 * SEEN_SENDERS_MAX):
+        seen.add(numbered(number, NOW_MS, sender=number.to_bytes(32, "big")))
+    assert len(seen) == SEEN_SENDERS_MAX
+    last = 2 * SEEN_SENDERS_MAX - 1
+    assert code_of(seen.add, numbered(last, NOW_MS, sender=last.to_bytes(32, "big"))) == "replay"
 
 
 def test_watermark__refuses_what_was_issued_up_to_it() -> None:

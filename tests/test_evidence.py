@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protocol.constants import (
     EVIDENCE_DAYS_MAX,
     EVIDENCE_HALF_LIFE_DAYS,
+    EVIDENCE_MAX,
     EVIDENCE_ONE,
     PRIOR_STRENGTH,
     WEIGHT_MAX,
@@ -190,8 +191,9 @@ def test_decay__does_not_reward_a_clock_that_went_back() -> None:
 def test_book__keeps_a_bounded_number_of_days() -> None:
     book = EvidenceBook()
     for day in range(2 * EVIDENCE_DAYS_MAX):
-        _, value = book.add(PEER, "arith", "hit", NOW_MS + day * DAY_MS)
+        ((_, value),) = book.add(PEER, "arith", "hit", NOW_MS + day * DAY_MS)
     other = EvidenceBook()
+    assert value is not None
     other.restore(PEER + b"arith", value)
     at_ms = NOW_MS + (2 * EVIDENCE_DAYS_MAX - 1) * DAY_MS
     assert other.counts(PEER, "arith", at_ms) == book.counts(PEER, "arith", at_ms)
@@ -203,10 +205,11 @@ def test_book__keeps_a_bounded_number_of_days() -> None:
 def test_restore__gives_back_what_add_persisted(entries: list[tuple[str, int]]) -> None:
     book, disk = EvidenceBook(), {}
     for verdict, day in entries:
-        key, value = book.add(PEER, "arith", verdict, NOW_MS + day * DAY_MS)
+        ((key, value),) = book.add(PEER, "arith", verdict, NOW_MS + day * DAY_MS)
         disk[key] = value
     other = EvidenceBook()
     for key, value in disk.items():
+        assert value is not None
         other.restore(key, value)
     for day in (0, 50, 100, 300):
         at_ms = NOW_MS + day * DAY_MS
@@ -225,7 +228,8 @@ def test_restore__refuses_a_damaged_entry(value: str) -> None:
 
 @pytest.mark.parametrize("key", [b"", b"short", PEER + b"\xff\xfe"])
 def test_restore__refuses_a_damaged_key(key: bytes) -> None:
-    _, value = EvidenceBook().add(PEER, "arith", "hit", NOW_MS)
+    ((_, value),) = EvidenceBook().add(PEER, "arith", "hit", NOW_MS)
+    assert value is not None
     with pytest.raises(LocalProtocolError):
         EvidenceBook().restore(key, value)
 
@@ -239,3 +243,14 @@ def test_restore__raises_nothing_but_our_own_error(key: bytes, value: bytes) -> 
     except LocalProtocolError:
         return
     assert book.counts(key[:32], key[32:].decode(), NOW_MS).hits >= 0
+
+
+def test_evidence__is_bounded_and_strangers_crowd_out_nobody_who_earned_trust() -> None:
+    book = EvidenceBook()
+    for _ in range(5):
+        book.add(PEER, "arith", "hit", NOW_MS)
+    rows = []
+    for number in range(EVIDENCE_MAX + 10):
+        rows += book.add(number.to_bytes(32, "big"), "arith", "miss", NOW_MS)
+    assert sum(value is None for _, value in rows) == 11
+    assert book.counts(PEER, "arith", NOW_MS).weight(10) > 0
