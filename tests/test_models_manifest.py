@@ -1,0 +1,89 @@
+"""The manifest tells the truth about the packaged model files, and keeps what it promises of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import node
+from node.gguf import read_header
+from protocol.exercises import SKILLS
+
+DIRECTORY = Path(node.__file__).parent / "models"
+MANIFEST: dict[str, Any] = json.loads((DIRECTORY / "manifest.json").read_text())
+ENTRIES: list[dict[str, Any]] = MANIFEST["models"]
+BY_NAME = {entry["name"]: entry for entry in ENTRIES}
+FILE_BYTES_MAX = 1_500_000
+QUESTIONS_MIN = 300
+
+every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=[entry["name"] for entry in ENTRIES])
+
+
+def test_manifest__lists_the_four_models_and_no_file_is_left_over() -> None:
+    assert list(BY_NAME) == ["arith", "lists", "generalist", "weak"]
+    assert {entry["file"] for entry in ENTRIES} == {path.name for path in DIRECTORY.glob("*.gguf")}
+
+
+@every_entry
+def test_file__has_the_hash_and_size_of_its_entry(entry: dict[str, Any]) -> None:
+    data = (DIRECTORY / entry["file"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == entry["sha256"]
+    assert len(data) == entry["size_bytes"] <= FILE_BYTES_MAX
+
+
+@every_entry
+def test_entry__says_what_the_header_of_the_file_says(entry: dict[str, Any]) -> None:
+    header = read_header(DIRECTORY / entry["file"])
+    assert (header.architecture, header.quantisation, header.context, header.parameters, header.name) == (
+        entry["architecture"],
+        entry["quantisation"],
+        entry["context"],
+        entry["parameters"],
+        entry["title"],
+    )
+
+
+@every_entry
+def test_entry__measures_every_family_on_enough_questions(entry: dict[str, Any]) -> None:
+    assert entry["families"] == [family for skill in entry["skills"] for family in SKILLS[skill]]
+    assert set(entry["accuracy"]) == {family for families in SKILLS.values() for family in families}
+    for measured in entry["accuracy"].values():
+        assert measured["questions"] >= QUESTIONS_MIN
+        assert measured["permille"] == measured["right"] * 1000 // measured["questions"]
+
+
+@every_entry
+def test_declared_prior__is_the_measured_mean_of_each_skill(entry: dict[str, Any]) -> None:
+    assert set(entry["declared_prior_permille"]) == set(entry["skills"])
+    for skill, prior in entry["declared_prior_permille"].items():
+        permille = [entry["accuracy"][family]["permille"] for family in SKILLS[skill]]
+        assert prior == sum(permille) // len(permille)
+
+
+@every_entry
+def test_training__states_its_cost(entry: dict[str, Any]) -> None:
+    training = entry["training"]
+    assert all(training[figure] > 0 for figure in ("steps", "tokens", "seconds"))
+    assert "CPU" in training["device"]
+
+
+@pytest.mark.parametrize(("name", "permille_min"), [("arith", 950), ("lists", 900)])
+def test_specialist__is_measured_good_in_each_of_its_families(name: str, permille_min: int) -> None:
+    entry = BY_NAME[name]
+    assert min(entry["accuracy"][family]["permille"] for family in entry["families"]) >= permille_min
+
+
+def test_weak__is_labelled_as_starved_and_the_only_one_in_four_bits() -> None:
+    assert "Starved on purpose" in BY_NAME["weak"]["description"]
+    assert [entry["name"] for entry in ENTRIES if entry["quantisation"] == "Q4_0"] == ["weak"]
+    assert max(BY_NAME["weak"]["declared_prior_permille"].values()) < 500
+
+
+def test_prompt__is_the_documented_format() -> None:
+    assert MANIFEST["format"] == 1
+    assert MANIFEST["prompt"]["template"] == "<|user|>{question}<|assistant|>"
+    assert MANIFEST["prompt"]["end"] == "<|end|>"
