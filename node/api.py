@@ -135,7 +135,7 @@ class Api:
                 "leases": core.leases,
                 "answered": node.executor.outcomes,
                 "rejected": dict(sorted(core.rejected.items())),
-                "transport": dict(node.transport.counters()),
+                "transport": {**node.transport.counters(), "frames_over_limit": node.frame_limit.dropped},
             }
         )
 

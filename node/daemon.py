@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.api import Api
@@ -19,40 +19,22 @@ from node.errors import UserError
 from node.events import EventStream
 from node.executor import Executor
 from node.home import NetworkHome, load_or_create_seed
-from node.libp2p_address import parse_address
 from node.libp2p_transport import Libp2pTransport
 from node.llama_engine import LlamaEngine
 from node.models import PackagedModel, find, packaged
+from node.peering import FrameLimit, bootstrap, receive
 from node.store import Store
-from node.transport import (
-    FrameReceived,
-    GossipReceived,
-    PeerConnected,
-    PeerLost,
-    Transport,
-    TransportError,
-    TransportRestarted,
-    Validator,
-    Verdict,
-)
+from node.transport import Transport, TransportError, Validator
 from protocol import gossip
 from protocol.capability import Record
-from protocol.constants import DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MIN
 from protocol.core import Core
 from protocol.errors import LocalProtocolError
-from protocol.events import Log, MessageReceived, ModelChanged
-from protocol.events import PeerConnected as CorePeerConnected
-from protocol.events import PeerLost as CorePeerLost
+from protocol.events import ModelChanged
 from protocol.identity import KeySigner
 from protocol.outbox import TOPICS
 from protocol.parameters import Parameters, preset
 
 _log = logging.getLogger(__name__)
-_VERDICTS = {
-    gossip.Verdict.ACCEPT: Verdict.ACCEPT,
-    gossip.Verdict.IGNORE: Verdict.IGNORE,
-    gossip.Verdict.REJECT: Verdict.REJECT,
-}
 _MODEL_CHECK_S = 1.0
 _TINY_BYTES = 64 << 20
 
@@ -69,6 +51,7 @@ class Running:
     events: EventStream
     started: float
     failed: asyncio.Future[UserError]
+    frame_limit: FrameLimit = field(default_factory=FrameLimit)
 
     @property
     def peer(self) -> bytes:
@@ -107,7 +90,7 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         except LocalProtocolError as error:
             raise store.damaged() from error
         node = Running(config, executor, transport, engine, parameters, events, time.monotonic(), failed)
-        for work in (_receive(node), _bootstrap(node), _watch_model(node)):
+        for work in (receive(node), bootstrap(node), _watch_model(node)):
             task = asyncio.create_task(work)
             task.add_done_callback(lambda ended: _report_end(ended, failed))
             stack.callback(task.cancel)
@@ -198,51 +181,7 @@ def _declared(config: Config, known: PackagedModel | None) -> dict[str, int]:
 
 
 def _validator(network: bytes, topic: str) -> Validator:
-    return lambda data: _VERDICTS[gossip.validate(data, network, topic, time.time_ns() // 1_000_000)[0]]
-
-
-async def _receive(node: Running) -> None:
-    """Turn what the network brings into inputs of the core."""
-    while True:
-        event = await node.transport.receive()
-        match event:
-            case FrameReceived():
-                node.executor.feed(MessageReceived(event.peer, event.data))
-            case GossipReceived():
-                node.executor.feed(MessageReceived(None, event.data))
-            case PeerConnected():
-                node.executor.feed(CorePeerConnected(event.peer))
-            case PeerLost():
-                node.executor.feed(CorePeerLost(event.peer))
-            case TransportRestarted():
-                node.events.emit(Log("warning", "network_restarted", {"reason": event.reason}))
-
-
-async def _bootstrap(node: Running) -> None:
-    """Dial the given bootstraps until each was reached once and again when no peer is left, with backoff, for ever."""
-    waiting = {parse_address(address)[1]: address for address in node.config.bootstrap}
-    waiting.pop(node.peer, None)
-    backoff_ms = DIAL_BACKOFF_MS_MIN
-    reached: set[bytes] = set()
-    while waiting:
-        connected = set(node.transport.peers())
-        missing = [key for key in waiting if key not in connected and not (key in reached and connected)]
-        # All at once: one that does not answer takes ten seconds to say so, and the others may be there.
-        found = await asyncio.gather(*(_reach(node, waiting[key]) for key in missing))
-        reached.update(key for key, there in zip(missing, found, strict=True) if there)
-        alive = bool(node.transport.peers())
-        backoff_ms = DIAL_BACKOFF_MS_MIN if alive else min(2 * backoff_ms, DIAL_BACKOFF_MS_MAX)
-        await asyncio.sleep(backoff_ms / 1_000 if not alive else DIAL_BACKOFF_MS_MAX / 1_000)
-
-
-async def _reach(node: Running, address: str) -> bool:
-    """Whether the peer at `address` could be dialled; why not stands in the log."""
-    try:
-        await node.transport.dial(address)
-    except TransportError as error:
-        node.events.emit(Log("warning", "bootstrap_failed", {"reason": str(error)}))
-        return False
-    return True
+    return lambda data: gossip.validate(data, network, topic, time.time_ns() // 1_000_000)[0]
 
 
 async def _watch_model(node: Running) -> None:

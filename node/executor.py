@@ -9,8 +9,9 @@ cancelled inference therefore cannot come back while its cancel waits behind a s
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from node.engine import Engine, EngineError
 from node.errors import UserError
@@ -38,7 +39,9 @@ from protocol.events import (
 from protocol.identity import peer_id
 from protocol.outcome import Outcome
 
-# Messages waiting to leave; far above what one step makes. Reaching it means that the transport stands still.
+_log = logging.getLogger(__name__)
+
+# Messages waiting to leave; far above what one step makes. Beyond it a message fails as one to a lost peer does.
 _QUEUE_MAX = 65_536
 
 
@@ -51,7 +54,7 @@ class Executor:
     """Feeds the core and carries out its effects. All calls belong to one running event loop.
 
     `topics` maps the core's topic names to the transport's; `on_log` gets every log effect; `on_fatal` is called once when
-    the store fails, for nothing may leave this node that it could not write down first, or when the transport stands still.
+    the store fails, for nothing may leave this node that it could not write down first, or when a task of ours ended.
     Afterwards the core is fed nothing more: it has taken rows for written that are not.
     """
 
@@ -83,7 +86,7 @@ class Executor:
 
     def start(self) -> None:
         """Begin to carry out effects."""
-        self._carrier = asyncio.create_task(self._carry_away())
+        self._carrier = self._supervised(self._carry_away())
         self.feed(AddressesChanged(tuple(self._transport.addresses())))
 
     async def close(self) -> None:
@@ -130,18 +133,20 @@ class Executor:
             case Persist():
                 pass  # written with all rows of its step
             case Send() | Publish():
-                if self._leaving.qsize() >= _QUEUE_MAX:
-                    self._fail(UserError("the network stands still: its queue of messages is full; start the node again"))
-                    return
-                self._leaving.put_nowait(effect)
+                if self._leaving.qsize() < _QUEUE_MAX:
+                    self._leaving.put_nowait(effect)
+                elif isinstance(effect, Send):
+                    # Not in this step: its other effects come first, and the core must not be entered twice.
+                    done = EffectDone(effect.effect, error="too many messages wait to leave")
+                    asyncio.get_running_loop().call_soon(self.feed, done)
             case Infer():
-                self._running[effect.effect] = asyncio.create_task(self._infer(effect))
+                self._running[effect.effect] = self._supervised(self._infer(effect))
             case CancelInference():
                 inference = self._running.pop(effect.effect, None)
                 if inference is not None:
                     inference.cancel()
             case Dial():
-                task = asyncio.create_task(self._dial(effect))
+                task = self._supervised(self._dial(effect))
                 self._background.add(task)
                 task.add_done_callback(self._background.discard)
             case Deliver():
@@ -151,6 +156,18 @@ class Executor:
                     future.set_result(effect.outcome)
             case Log():
                 self._on_log(effect)
+
+    def _supervised(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task whose unexpected end ends the node: half alive it would take leases that it cannot keep."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("a task of the node ended", exc_info=error)
+            self._fail(UserError(f"internal error: {type(error).__name__}; the log has the details"))
 
     def _set_timer(self) -> None:
         self._stop_timer()

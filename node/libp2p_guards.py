@@ -31,7 +31,8 @@ from libp2p.tools.anyio_service.trio_manager import TrioManager
 from libp2p.transport.tcp import tcp
 from libp2p.transport.upgrader import TransportUpgrader
 
-from node.transport import Validator, Verdict
+from node.transport import Validator
+from protocol.gossip import Verdict
 
 T = TypeVar("T")
 

@@ -6,10 +6,11 @@ nothing of libp2p, so the CLI starts without loading it and tests can run on ano
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from protocol.gossip import Verdict
 
 # One frame carries one envelope, at most 64 KiB today; 1 MiB leaves room for ranges of a ledger, while 16 peers can
 # still be read at once inside the bound on undelivered bytes.
@@ -17,14 +18,6 @@ FRAME_SIZE_MAX = 1 << 20
 
 # Gossip is copied about six times by the mesh, so it carries beacons and records (a few KiB), never bulk.
 GOSSIP_SIZE_MAX = 1 << 16
-
-
-class Verdict(enum.Enum):
-    """What a validator says of a gossiped message."""
-
-    ACCEPT = "accept"  # deliver it and pass it on
-    IGNORE = "ignore"  # neither deliver nor pass on; the sender did nothing wrong
-    REJECT = "reject"  # neither deliver nor pass on; the message is invalid and counts against whoever passed it on
 
 
 Validator = Callable[[bytes], Verdict]

@@ -17,7 +17,7 @@ _IGNORED = frozenset({"expired", "future"})
 
 
 class Verdict(enum.Enum):
-    """ACCEPT: deliver and pass on. IGNORE: neither. REJECT: neither, and it counts against who passed it on."""
+    """ACCEPT: deliver and pass on. IGNORE: neither. REJECT: neither, and it is counted as invalid."""
 
     ACCEPT = "accept"
     IGNORE = "ignore"

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from node import daemon
+from node import daemon, peering
 from node.config import Config
 from node.engine import Completion, EngineError, ModelInfo
 from node.errors import UserError
@@ -452,9 +452,13 @@ class ExecutorDriver(Driver):
         self.transport.events.put_nowait(FrameReceived(peer.public_key, data))
 
     def ask(self, request: bytes, text: str) -> None:
+        def delivered(ended: asyncio.Future[Outcome]) -> None:
+            if not ended.cancelled():
+                self.delivered.append((request, ended.result()))
+
         def asked() -> None:
             future = self.executor.expect(request)
-            future.add_done_callback(lambda ended: ended.cancelled() or self.delivered.append((request, ended.result())))
+            future.add_done_callback(delivered)
             self.futures.append(future)
             self.executor.feed(RequestMade(request, text))
 
@@ -485,7 +489,7 @@ class ExecutorDriver(Driver):
         self.executor.start()
         failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
         node = daemon.Running(Config(), self.executor, self.transport, self.engine, PARAMETERS, EventStream(), 0.0, failed)
-        return asyncio.create_task(daemon._receive(node))
+        return asyncio.create_task(peering.receive(node))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return self.loop.run_until_complete(work)

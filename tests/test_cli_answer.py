@@ -204,12 +204,6 @@ def test_no_answer__says_why_and_what_to_do(kind: str, states: list[str], start:
     assert no_answer(ended) in explain(ended, NAMES)[-1]
 
 
-def test_weight__that_audits_moved_since_the_bid_is_told() -> None:
-    moved = outcome(bids=[bid(ALICE, 0.0, 0.0, 0.0, awarded=True), *VOTED["bids"][1:]])
-    expected = "Audits went on meanwhile and moved the weight of aliceAAA (Tutti arithmetic, this node) from 0.00 to 6.46."
-    assert expected in explain(moved, NAMES)
-
-
 def test_tie__is_told_to_have_been_broken_by_a_hash() -> None:
     tied = outcome(margin=0.0, support=[{"answer": "42", "weight": 6.46}, {"answer": "41", "weight": 6.46}])
     assert "a tie, which a hash of the task and the answer broke" in explain(tied, NAMES)[-1]

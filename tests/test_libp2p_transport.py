@@ -34,8 +34,8 @@ from node.transport import (
     TransportError,
     TransportEvent,
     TransportRestarted,
-    Verdict,
 )
+from protocol.gossip import Verdict
 from protocol.identity import KeySigner, peer_id
 from tests.hostile import Attacker, attack
 

@@ -124,7 +124,6 @@ def explain(outcome: Json, names: Names) -> list[str]:
         *_why_skill(outcome),
         *_why_nodes(outcome, names),
         *_what_failed(outcome, names),
-        *_what_moved(outcome, names),
         *_why_result(outcome, names),
     ]
 
@@ -175,17 +174,6 @@ def _what_failed(outcome: Json, names: Names) -> list[str]:
             then = "the task ended without it"
         lines.append(f"Failed: {_who(seat['peer_id'], names)}: {brief(seat['state'], 60)}; {then}.")
     return lines
-
-
-def _what_moved(outcome: Json, names: Names) -> list[str]:
-    """Weights that changed between bid and vote: audits go on while a question is under way."""
-    at_bid = {bid["peer_id"]: bid["weight"] for bid in outcome["bids"]}
-    moved = [
-        f"{_who(vote['peer_id'], names)} from {at_bid[vote['peer_id']]:.2f} to {vote['weight']:.2f}"
-        for vote in outcome["votes"]
-        if at_bid.get(vote["peer_id"], vote["weight"]) != vote["weight"]
-    ]
-    return [f"Audits went on meanwhile and moved the weight of {', '.join(moved)}."] if moved else []
 
 
 def _why_result(outcome: Json, names: Names) -> list[str]:

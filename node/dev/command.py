@@ -90,12 +90,13 @@ async def _run(args: argparse.Namespace) -> int:
             f"{audits['tasks']} audits done: {audits['tokens']} tokens, {audits['messages']} messages."
             + ("" if audits["settled"] else " Not all could be finished.")
         )
+        evidence = await course.evidence()
         weights = {
             peer: ", ".join(f"{skill} {row['weight']:.2f}" for skill, row in skills.items())
-            for peer, skills in (await course.evidence()).items()
+            for peer, skills in evidence.items()
         }
         if not args.json:
-            show_evidence(console, nodes, await course.evidence())
+            show_evidence(console, nodes, evidence)
         code = await (
             _ask_one(args, console, course) if args.ask is not None else _ask_many(args, console, course, audits, weights)
         )
@@ -123,7 +124,7 @@ async def _ask_many(
         await _show_with_reasons(
             console, course, example.text, await course.asked.client.post("/v1/ask", {"question": example.text})
         )
-    if args.questions == 0:
+    if args.questions == 0 and not args.json:
         return ExitCode.OK
     asked = questions(course.seed, args.questions)
     heading = f"{args.questions} questions, seed {course.seed}"

@@ -1,0 +1,108 @@
+"""One peer's frames are limited, and a flood leaves everything else its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.dev.client import NodeClient
+from node.libp2p_transport import Libp2pTransport
+from node.peering import FRAMES_BURST, FRAMES_PER_S, FrameLimit
+from node.transport import TransportError
+from protocol.envelope import seal
+from protocol.identity import KeySigner
+from protocol.messages import Award
+from protocol.parameters import preset
+
+_SECOND_NS = 1_000_000_000
+_TIMEOUT_S = 60
+_FLOOD = 500
+
+
+def test_limit__allows_a_burst_and_then_the_rate() -> None:
+    limit = FrameLimit()
+    assert sum(limit.allows(b"a", 0) for _ in range(3 * FRAMES_BURST)) == FRAMES_BURST
+    assert limit.dropped == 2 * FRAMES_BURST
+    assert sum(limit.allows(b"a", _SECOND_NS) for _ in range(FRAMES_BURST)) == FRAMES_PER_S
+
+
+def test_limit__of_one_peer_is_not_that_of_another() -> None:
+    limit = FrameLimit()
+    for _ in range(2 * FRAMES_BURST):
+        limit.allows(b"a", 0)
+    assert limit.allows(b"b", 0)
+    limit.forget(b"a")
+    assert limit.allows(b"a", 0)
+
+
+@given(st.lists(st.integers(0, 50_000_000), max_size=300))
+def test_limit__never_lets_through_more_than_burst_and_rate(gaps_ns: list[int]) -> None:
+    limit, now_ns, passed = FrameLimit(), 0, 0
+    for gap_ns in gaps_ns:
+        now_ns += gap_ns
+        passed += sum(limit.allows(b"a", now_ns) for _ in range(50))
+    assert passed <= FRAMES_BURST + now_ns * FRAMES_PER_S // _SECOND_NS + 1
+
+
+def _award(number: int) -> Award:
+    return Award(number.to_bytes(16, "big"), 0, 0, bytes(32), bytes(32), bytes(32), 0, bytes(32), "x", 6_000)
+
+
+async def _flood(address: str, api: Path, started_ms: int) -> dict[str, object]:
+    """Send signed, well-formed awards of bids that nobody made, as fast as the wire takes them, and ask for the status."""
+    signer = KeySigner(b"\x07" * 32)
+    transport = Libp2pTransport(b"\x07" * 32, [])
+    client = NodeClient()
+    client.open(api)
+    await transport.start()
+    try:
+        target = await transport.dial(address)
+        issued_ms = started_ms
+        flood = [
+            seal(signer, preset("dev").network, "award", target, _award(number).body(), issued_ms + number % 1_000, 60_000)
+            for number in range(_FLOOD)
+        ]
+        for data in flood:
+            while True:
+                try:
+                    await transport.send(target, data)
+                    break
+                except TransportError:
+                    await asyncio.sleep(0)
+        return await client.get("/v1/status")
+    finally:
+        await transport.close()
+        await client.close()
+
+
+def test_flood_of_made_up_awards__leaves_the_node_alive_and_its_owner_heard(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "node", "run", "--home", str(tmp_path), "--network", "dev", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as node:
+        assert node.stdout is not None
+        try:
+            ready = json.loads(node.stdout.readline())
+            api = Path(ready["api"])
+            started_ms = int(api.stat().st_mtime * 1_000)
+
+            async def bounded() -> dict[str, object]:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    return await _flood(ready["addresses"][0], api, started_ms)
+
+            status = asyncio.run(bounded())
+            assert node.poll() is None
+            rejected, transport = status["rejected"], status["transport"]
+            assert isinstance(rejected, dict)
+            assert isinstance(transport, dict)
+            assert rejected["unknown"] > 0
+            # Nothing was answered: a reply for each would have let the flood fill our own queue.
+            assert transport["channel_messages_out"] <= 2
+        finally:
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(_TIMEOUT_S) == 0
