@@ -57,6 +57,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
                 "misses": round(bid.misses / EVIDENCE_ONE, 1),
                 "weight": weight_bits(bid.weight),
                 "awarded": bid.awarded,
+                "late": bid.late,
             }
             for bid in outcome.bids
         ],

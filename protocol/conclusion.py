@@ -63,6 +63,7 @@ def _bid_reports(task: Task) -> tuple[BidReport, ...]:
                 counts.misses,
                 counts.weight(task.options),
                 bidder in awarded,
+                task.view is not None and bidder not in task.view.counts,
             )
         )
     return tuple(reports)

@@ -21,7 +21,10 @@ class OutcomeKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class BidReport:
-    """A bid and what the requester knew of the bidder when it allocated."""
+    """A bid and what the requester knew of the bidder when it allocated.
+
+    A `late` one came after the window and was never ranked, so nothing was looked up for it.
+    """
 
     peer: bytes
     queued: int
@@ -31,6 +34,7 @@ class BidReport:
     misses: int
     weight: int
     awarded: bool
+    late: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ def bid(peer: str, hits: float, misses: float, weight: float, *, awarded: bool, 
         "misses": misses,
         "weight": weight,
         "awarded": awarded,
+        "late": False,
     }
 
 
@@ -242,3 +243,9 @@ def test_lines__after_the_first_cannot_pass_for_ours(text: str) -> None:
     lines = clean_lines(text)
     assert all(line.isprintable() for line in lines)
     assert all(line == "" or line.startswith("  ") for line in lines[1:])
+
+
+def test_late_bid__is_told_to_have_come_late_and_not_to_lack_audits() -> None:
+    late = outcome(bids=[*VOTED["bids"][:-1], {**bid(EMILE, 0.0, 0.0, 0.0, awarded=False), "late": True}])
+    line = next(line for line in explain(late, NAMES) if EMILE[-8:] in line)
+    assert line.endswith("bid after the window had closed: no seat.")

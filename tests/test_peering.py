@@ -77,7 +77,7 @@ async def _flood(address: str, api: Path, started_ms: int) -> dict[str, object]:
                 except TransportError:
                     await asyncio.sleep(0)
         # The frames are on their way when the last was taken; bounded by the caller's timeout.
-        while not (status := await client.get("/v1/status"))["rejected"].get("unknown"):
+        while not (status := await client.get("/v1/status"))["rejected"].get("unknown"):  # noqa: ASYNC110
             await asyncio.sleep(0)
         return status
     finally:

@@ -146,6 +146,9 @@ def _why_nodes(outcome: Json, names: Names) -> list[str]:
         rule = "Free text is not voted, so there is one seat, for the node with most weight; the next one gets it if it fails."
     lines = [f"Bids: {number(len(bids), 'node')} bid. {rule}", "Weight comes from this node's own audits, never from claims:"]
     for bid in sorted(bids, key=lambda row: (not row["awarded"], -row["weight"], row["peer_id"])):
+        if bid["late"]:
+            lines.append(f"  {_who(bid['peer_id'], names)}: bid after the window had closed: no seat.")
+            continue
         queue = f"{bid['queued']} queued" if bid["queued"] else "nothing queued"
         seat = "a seat" if bid["peer_id"] in taken or bid["awarded"] else "no seat"
         lines.append(f"  {_who(bid['peer_id'], names)}: {_standing(bid)}; {queue}: {seat}.")
