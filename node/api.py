@@ -88,7 +88,9 @@ class Api:
             write_private(self._file, json.dumps({"port": port, "token": self._token}).encode())
             yield
         finally:
-            self._file.unlink(missing_ok=True)
+            # A directory in its place was told when it was to be written; that message must not be lost here.
+            with contextlib.suppress(OSError):
+                self._file.unlink()
             await runner.cleanup()
 
     @web.middleware

@@ -42,11 +42,6 @@ class Home:
         """The TOML file; one for all networks, since it says which network to join."""
         return self.config / "config.toml"
 
-    @property
-    def models(self) -> Path:
-        """Model files; shared by all networks, for they are large and named by their content."""
-        return self.data / "models"
-
     def network(self, name: str) -> "NetworkHome":
         """The directories for the network `name`; raises `UserError` when that cannot name a directory."""
         if not _NETWORK_NAME.fullmatch(name):

@@ -24,7 +24,7 @@ from node.libp2p_inbox import Inbox
 from node.libp2p_mesh import CONTROL_MAX, Mesh, message_id
 from node.libp2p_swarm import GuardedHost
 from node.transport import GOSSIP_SIZE_MAX, GossipReceived, Validator
-from protocol.gossip import Verdict
+from protocol.verdict import Verdict
 
 # One peer's RPCs: as large as other implementations send them.
 RPC_SIZE_MAX = 1 << 20

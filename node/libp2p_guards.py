@@ -32,7 +32,7 @@ from libp2p.transport.tcp import tcp
 from libp2p.transport.upgrader import TransportUpgrader
 
 from node.transport import Validator
-from protocol.gossip import Verdict
+from protocol.verdict import Verdict
 
 T = TypeVar("T")
 

@@ -1,7 +1,8 @@
 """What a node keeps between runs, in SQLite: rows of (table, key, value) that the core asks to persist.
 
 Rows of one step are committed together, before any message of that step leaves. WAL with synchronous=NORMAL survives the
-end of the process; a power cut may lose the last rows, which are evidence and sequence numbers that can be had again.
+end of the process. A power cut may lose the last rows: evidence and sequence numbers that can be had again, and the replay
+watermark of the last second, whose messages a peer could then replay once.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from protocol.gossip import Verdict
+from protocol.verdict import Verdict
 
 # One frame carries one envelope, at most 64 KiB today; 1 MiB leaves room for ranges of a ledger, while 16 peers can
 # still be read at once inside the bound on undelivered bytes.

@@ -399,8 +399,12 @@ class Core:
                 self._own = replace(self._own, sequence=_number(value))
 
 
+_DIGITS_MAX = 20
+
+
 def _number(value: bytes) -> int:
     """A persisted count; raises `LocalProtocolError` if it was damaged."""
-    if not value.isdigit():
+    # More digits than a 64-bit number has are damage as well, and Python refuses to convert thousands of them.
+    if not value.isdigit() or len(value) > _DIGITS_MAX:
         raise LocalProtocolError("damaged entry on disk: not a number")
     return int(value)

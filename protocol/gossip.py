@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import enum
-
 from protocol.capability import Record
 from protocol.envelope import check_for, check_fresh, open_envelope
 from protocol.errors import RemoteProtocolError
 from protocol.messages import Beacon
 from protocol.outbox import BEACONS, RECORDS
 from protocol.schema import Message
+from protocol.verdict import Verdict
 
 _MESSAGE: dict[str, type[Message]] = {BEACONS: Beacon, RECORDS: Record}
 # Faults that an honest relay may bring about by being slow or by a clock that is off: they cost the relay nothing.
 _IGNORED = frozenset({"expired", "future"})
-
-
-class Verdict(enum.Enum):
-    """ACCEPT: deliver and pass on. IGNORE: neither. REJECT: neither, and it is counted as invalid."""
-
-    ACCEPT = "accept"
-    IGNORE = "ignore"
-    REJECT = "reject"
 
 
 def validate(data: bytes, network: bytes, topic: str, wall_ms: int) -> tuple[Verdict, str]:

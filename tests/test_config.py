@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.config import KEYS, Config, load
+from node.config import KEYS, Config, check_skills, load
 from node.errors import ExitCode, UserError
 from node.libp2p_address import EXAMPLE_PEER
 
@@ -125,3 +125,10 @@ def test_environment__any_text_gives_a_config_or_a_line_with_the_variable(key: s
         load(Path("/nonexistent/config.toml"), {variable: text}, {})
     except UserError as error:
         assert str(error).startswith(variable)
+
+
+def test_skills__that_the_network_lacks_are_refused_with_those_it_has(tmp_path: Path) -> None:
+    config = load(tmp_path / "config.toml", {}, {"skills": ("arith", "cooking")})
+    with pytest.raises(UserError, match="no skill 'cooking'; it has arith, lists") as caught:
+        check_skills(config)
+    assert caught.value.code is ExitCode.USAGE

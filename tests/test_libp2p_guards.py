@@ -34,8 +34,8 @@ from node.libp2p_mesh import Mesh, message_id
 from node.libp2p_swarm import HANDSHAKES_PER_ADDRESS_MAX, STREAMS_PER_CONNECTION_MAX
 from node.libp2p_transport import Libp2pTransport
 from node.transport import FRAME_SIZE_MAX, FrameReceived, GossipReceived, PeerConnected, PeerLost, TransportError
-from protocol.gossip import Verdict
 from protocol.identity import peer_id
+from protocol.verdict import Verdict
 from tests.hostile import MESHSUB, Attacker, attack, listening, until_closed
 
 TOPIC = "/tutti/test/beacons/1"

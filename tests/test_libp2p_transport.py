@@ -35,8 +35,8 @@ from node.transport import (
     TransportEvent,
     TransportRestarted,
 )
-from protocol.gossip import Verdict
 from protocol.identity import KeySigner, peer_id
+from protocol.verdict import Verdict
 from tests.hostile import Attacker, attack
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"

@@ -30,8 +30,8 @@ from node.libp2p_stack import build_host
 from node.libp2p_swarm import GuardedHost
 from node.libp2p_transport import Libp2pTransport
 from node.transport import FrameReceived, GossipReceived, PeerConnected
-from protocol.gossip import Verdict
 from protocol.identity import KeySigner, peer_id
+from protocol.verdict import Verdict
 
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 ECHO = TProtocol("/bench/echo/1")

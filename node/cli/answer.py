@@ -33,6 +33,8 @@ def no_answer(outcome: Json) -> str:
         return "no answer: the deadline came first; give more time with --deadline SECONDS"
     if all(seat["state"] == "abstained" for seat in outcome["award"]["seats"]):
         return "no answer: every node that was asked abstained; ask in other words, or choose another --skill"
+    if all(seat["state"] == "declined: model" for seat in outcome["award"]["seats"]):
+        return "no answer: no model could answer; a long question may not fit their contexts, so ask a shorter one"
     return "no answer: every node that was asked failed; the leases say how, ask again"
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from node.cli.guard import guarded
 from node.cli.parser import parse
 from node.cli.place import located
+from node.config import check_skills
 from node.engine import Engine
 from node.errors import ExitCode
 from node.logs import configure
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, wrap: WrapEngine | None = None) -> int:
     """Run until stopped; raises `UserError`. `wrap` is for `tutti dev` alone."""
     home, config = located(args)
+    check_skills(config)
     configure(config.log_level)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until the loop takes over, there is nothing to put away
