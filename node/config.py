@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from node.errors import ExitCode, UserError
 from node.libp2p_address import parse_address, parse_listen
 from node.transport import TransportError
+from protocol.capability import GENERAL
 from protocol.parameters import preset
 
 VERSION = 1
@@ -107,7 +108,7 @@ def load(file: Path, environment: Mapping[str, str], flags: Mapping[str, object]
 def check_skills(config: Config) -> None:
     """Raise `UserError` (exit code 2) for a skill that the network does not have; only now are both known."""
     known = sorted(preset(config.network).skills)
-    unknown = [skill for skill in config.skills or () if skill not in known]
+    unknown = [skill for skill in config.skills or () if skill not in (*known, GENERAL)]
     if unknown:
         raise _usage(f"skills: network {config.network} has no skill {_shown(unknown[0])}; it has {', '.join(known)}")
 

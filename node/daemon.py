@@ -26,7 +26,7 @@ from node.peering import FrameLimit, bootstrap, receive
 from node.store import Store
 from node.transport import Transport, TransportError, Validator
 from protocol import gossip
-from protocol.capability import Record
+from protocol.capability import GENERAL, Record
 from protocol.core import Core
 from protocol.errors import LocalProtocolError
 from protocol.events import ModelChanged
@@ -177,7 +177,7 @@ def _declared(config: Config, known: PackagedModel | None) -> dict[str, int]:
     if config.skills is None:
         return priors
     # A skill that nobody measured for this model: half a chance is a claim, and claims earn nothing.
-    return {skill: priors.get(skill, 500) for skill in config.skills}
+    return {skill: priors.get(skill, 500) for skill in config.skills if skill != GENERAL}
 
 
 def _validator(network: bytes, topic: str) -> Validator:

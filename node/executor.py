@@ -91,6 +91,7 @@ class Executor:
 
     async def close(self) -> None:
         """Stop; requests that wait are cancelled."""
+        self._failed = True  # whatever still comes finds the store closed
         tasks = [task for task in (self._carrier, *self._running.values(), *self._background) if task is not None]
         self._stop_timer()
         for task in tasks:
@@ -138,7 +139,7 @@ class Executor:
                 elif isinstance(effect, Send):
                     # Not in this step: its other effects come first, and the core must not be entered twice.
                     done = EffectDone(effect.effect, error="too many messages wait to leave")
-                    asyncio.get_running_loop().call_soon(self.feed, done)
+                    self._supervised(self._feed_later(done))
             case Infer():
                 self._running[effect.effect] = self._supervised(self._infer(effect))
             case CancelInference():
@@ -174,7 +175,13 @@ class Executor:
         due_ms = self.core.deadline()
         if due_ms is not None and not self._failed:
             delay_ms = max(0, due_ms - now().mono_ms)
-            self._timer = asyncio.get_running_loop().call_later(delay_ms / 1_000, self.feed, TimerFired())
+            self._timer = asyncio.get_running_loop().call_later(delay_ms / 1_000, self._fire)
+
+    def _fire(self) -> None:
+        self._supervised(self._feed_later(TimerFired()))
+
+    async def _feed_later(self, event: Input) -> None:
+        self.feed(event)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

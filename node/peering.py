@@ -48,9 +48,9 @@ class FrameLimit:
         self._full_at_ns[peer] = full_at_ns
         return True
 
-    def forget(self, peer: bytes) -> None:
-        """The peer is gone."""
-        self._full_at_ns.pop(peer, None)
+    def tidy(self, now_ns: int) -> None:
+        """Drop full buckets, which say nothing. Those of peers that left stay until then, or reconnecting would refill them."""
+        self._full_at_ns = {peer: full_at_ns for peer, full_at_ns in self._full_at_ns.items() if full_at_ns > now_ns}
 
 
 async def receive(node: Running) -> None:
@@ -67,7 +67,7 @@ async def receive(node: Running) -> None:
             case PeerConnected():
                 executor.feed(CorePeerConnected(event.peer))
             case PeerLost():
-                limit.forget(event.peer)
+                limit.tidy(time.monotonic_ns())
                 executor.feed(CorePeerLost(event.peer))
             case TransportRestarted():
                 node.events.emit(Log("warning", "network_restarted", {"reason": event.reason}))

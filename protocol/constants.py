@@ -57,7 +57,7 @@ WINDOW_MS_MIN: Final = 150
 WINDOW_MS_MAX: Final = 1_500
 # Beacons an executor remembers its bids for, so that an award can be matched; the oldest goes first.
 BIDS_OPEN_MAX: Final = 1_024
-# A bid's effect on rank: how many queued inferences a slot weigh as much as certainty itself.
+# Queued inferences a slot beyond which a rank sinks no further; that many cost a quarter of certainty.
 LOAD_PENALTY_QUEUE_MAX: Final = 8
 
 # --- Leases (specs/08-execution.md)

@@ -121,8 +121,9 @@ class EvidenceBook:
         value: list[canonical.Value] = [[day, *days[day]] for day in sorted(days)]
         rows: list[tuple[bytes, bytes | None]] = [(peer + skill.encode(), canonical.encode(value))]
         if len(self._days) > EVIDENCE_MAX:
-            # Strangers who take one audit and go must not crowd out who has earned trust.
-            least = min(self._days, key=lambda key: (sum(map(sum, self._days[key].values())), max(self._days[key]), key))
+            # Strangers who take one audit and go must not crowd out who has earned trust, nor old evidence a newcomer.
+            others = (key for key in self._days if key != (peer, skill))
+            least = min(others, key=lambda key: (self.audits(key[0], key[1], wall_ms), max(self._days[key]), key))
             del self._days[least]
             rows.append((least[0] + least[1].encode(), None))
         return rows

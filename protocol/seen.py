@@ -22,7 +22,8 @@ class SeenCache:
 
     Each sender has a share of its own, so a flood from one costs no other anything. Issue times of one sender grow, so
     forgetting its older half and refusing whatever is as old loses nothing of an honest one, and nothing that was forgotten
-    can be replayed. Of too many senders the one heard longest ago is forgotten.
+    can be replayed. Of too many senders the one heard longest ago is forgotten with its watermark; what it sent could then be
+    replayed until it expires, on its own channel or as a beacon.
     """
 
     def __init__(self, watermark_ms: int = 0) -> None:

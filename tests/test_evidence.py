@@ -254,3 +254,12 @@ def test_evidence__is_bounded_and_strangers_crowd_out_nobody_who_earned_trust() 
         rows += book.add(number.to_bytes(32, "big"), "arith", "miss", NOW_MS)
     assert sum(value is None for _, value in rows) == 11
     assert book.counts(PEER, "arith", NOW_MS).weight(10) > 0
+
+
+def test_evidence__a_full_book_makes_room_for_a_newcomer_at_the_cost_of_the_oldest() -> None:
+    book = EvidenceBook()
+    for number in range(EVIDENCE_MAX):
+        book.add(number.to_bytes(32, "big"), "arith", "hit", NOW_MS - 2 * EVIDENCE_DAYS_MAX * DAY_MS)
+    for _ in range(5):
+        book.add(PEER, "arith", "hit", NOW_MS)
+    assert book.audits(PEER, "arith", NOW_MS) == 5
