@@ -20,9 +20,10 @@ from node.events import EventStream
 from node.executor import Executor
 from node.home import NetworkHome, load_or_create_seed
 from node.libp2p_transport import Libp2pTransport
+from node.limits import RateLimit
 from node.llama_engine import LlamaEngine
 from node.models import PackagedModel, find, packaged
-from node.peering import FrameLimit, bootstrap, receive
+from node.peering import FRAMES_BURST, FRAMES_PER_S, bootstrap, receive
 from node.store import Store
 from node.transport import Transport, TransportError, Validator
 from protocol import gossip
@@ -51,7 +52,7 @@ class Running:
     events: EventStream
     started: float
     failed: asyncio.Future[UserError]
-    frame_limit: FrameLimit = field(default_factory=FrameLimit)
+    frame_limit: RateLimit = field(default_factory=lambda: RateLimit(FRAMES_PER_S, FRAMES_BURST))
 
     @property
     def peer(self) -> bytes:

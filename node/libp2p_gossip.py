@@ -6,6 +6,7 @@ Payloads are signed envelopes, so messages carry no second signature (StrictNoSi
 
 from __future__ import annotations
 
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,7 @@ from node.libp2p_guards import contained, verdict_of
 from node.libp2p_inbox import Inbox
 from node.libp2p_mesh import CONTROL_MAX, Mesh, message_id
 from node.libp2p_swarm import GuardedHost
+from node.limits import RateLimit
 from node.transport import GOSSIP_SIZE_MAX, GossipReceived, Validator
 from protocol.verdict import Verdict
 
@@ -57,24 +59,6 @@ class SeenCache:
             self._times.popitem(last=False)
 
 
-class TokenBucket:
-    """Allows `RATE_PER_S` with a burst of `BURST`."""
-
-    def __init__(self) -> None:
-        self._tokens = float(BURST)
-        self._time = trio.current_time()
-
-    def take(self) -> bool:
-        """True if one more is allowed."""
-        now = trio.current_time()
-        self._tokens = min(BURST, self._tokens + (now - self._time) * RATE_PER_S)
-        self._time = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class Gossip(Pubsub):
     """The way in: reads peers' RPCs, judges messages, hands accepted ones to the inbox and the mesh."""
 
@@ -93,6 +77,8 @@ class Gossip(Pubsub):
         host.swarm.on_lost = self.connection_lost
         mesh.unseen = self.unseen
         self._seen = SeenCache()
+        # By peer and not by stream, of which a connection may have many.
+        self._limit = RateLimit(RATE_PER_S, BURST)
         self._topics = topics
         self._inbox = inbox
         self._counters = counters
@@ -120,7 +106,6 @@ class Gossip(Pubsub):
     async def _read(self, stream: INetStream) -> None:
         peer = stream.muxed_conn.peer_id
         reader = ChunkReader(stream)
-        bucket = TokenBucket()
         while True:
             size = shift = 0
             while True:
@@ -137,7 +122,7 @@ class Gossip(Pubsub):
             for entry in rpc.subscriptions[:CONTROL_MAX]:
                 self.handle_subscription(peer, entry)
             for message in rpc.publish:
-                if bucket.take():
+                if self._limit.allows(peer, time.monotonic_ns()):
                     # Guard 3: whatever a message can raise concerns this message alone.
                     await contained(self._counters, "guard_gossip_message", self.push_msg, peer, message)
                 else:
@@ -185,6 +170,7 @@ class Gossip(Pubsub):
         Stock only looks when the last connection goes: a peer that restarts at once, or one of two connections that
         ends, leaves a dead stream in the table, and the peer never learns what we subscribe to.
         """
+        self._limit.tidy(time.monotonic_ns())
         stream = self.peers.get(connection.muxed_conn.peer_id)
         if isinstance(stream, NetStream) and stream.swarm_conn is connection:
             self._handle_dead_peer(connection.muxed_conn.peer_id)

@@ -27,30 +27,6 @@ if TYPE_CHECKING:
 # checking four hundred signatures takes a tenth of a core.
 FRAMES_PER_S = 400
 FRAMES_BURST = 2_000
-_NS_PER_S = 1_000_000_000
-
-
-class FrameLimit:
-    """A token bucket for each connected peer; what is over the limit is dropped and counted."""
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self._full_at_ns: dict[bytes, int] = {}
-
-    def allows(self, peer: bytes, now_ns: int) -> bool:
-        """Whether one more frame of `peer` may be handled."""
-        cost_ns = _NS_PER_S // FRAMES_PER_S
-        # The instant at which the bucket would be full again says all about it in one number.
-        full_at_ns = max(self._full_at_ns.get(peer, 0), now_ns) + cost_ns
-        if full_at_ns > now_ns + FRAMES_BURST * cost_ns:
-            self.dropped += 1
-            return False
-        self._full_at_ns[peer] = full_at_ns
-        return True
-
-    def tidy(self, now_ns: int) -> None:
-        """Drop full buckets, which say nothing. Those of peers that left stay until then, or reconnecting would refill them."""
-        self._full_at_ns = {peer: full_at_ns for peer, full_at_ns in self._full_at_ns.items() if full_at_ns > now_ns}
 
 
 async def receive(node: Running) -> None:

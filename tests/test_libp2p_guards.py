@@ -24,15 +24,15 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux, YamuxStream
 from libp2p.utils import encode_varint_prefixed
-from trio.testing import MockClock
 
 from node import libp2p_guards
 from node.libp2p_channel import CHANNEL_PROTOCOL, ChunkReader
-from node.libp2p_gossip import BURST, RATE_PER_S, TokenBucket
+from node.libp2p_gossip import BURST, RATE_PER_S
 from node.libp2p_inbox import FRAMES_PER_PEER_MAX
 from node.libp2p_mesh import Mesh, message_id
 from node.libp2p_swarm import HANDSHAKES_PER_ADDRESS_MAX, STREAMS_PER_CONNECTION_MAX
 from node.libp2p_transport import Libp2pTransport
+from node.limits import RateLimit
 from node.transport import FRAME_SIZE_MAX, FrameReceived, GossipReceived, PeerConnected, PeerLost, TransportError
 from protocol.identity import peer_id
 from protocol.verdict import Verdict
@@ -431,16 +431,14 @@ def test_gossip__a_flood_of_one_peer_is_cut_to_its_rate() -> None:
 
 
 def test_gossip__the_rate_of_a_peer_is_a_burst_and_then_so_many_a_second() -> None:
-    async def main() -> None:
-        bucket = TokenBucket()
-        assert sum(bucket.take() for _ in range(2 * BURST)) == BURST
-        clock.jump(0.5)
-        assert sum(bucket.take() for _ in range(2 * BURST)) == RATE_PER_S // 2
-        clock.jump(3600)
-        assert sum(bucket.take() for _ in range(2 * BURST)) == BURST
+    limit, second_ns = RateLimit(RATE_PER_S, BURST), 1_000_000_000
 
-    clock = MockClock()
-    trio.run(main, clock=clock)
+    def passed(now_ns: int) -> int:
+        return sum(limit.allows("peer", now_ns) for _ in range(2 * BURST))
+
+    assert passed(0) == BURST
+    assert passed(second_ns // 2) == RATE_PER_S // 2
+    assert passed(3600 * second_ns) == BURST
 
 
 def test_dial__a_listener_that_answers_with_garbage_is_an_error() -> None:

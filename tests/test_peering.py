@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from node.dev.client import NodeClient
 from node.libp2p_transport import Libp2pTransport
-from node.peering import FRAMES_BURST, FRAMES_PER_S, FrameLimit
+from node.limits import RateLimit
+from node.peering import FRAMES_BURST, FRAMES_PER_S
 from node.transport import TransportError
 from protocol.envelope import seal
 from protocol.identity import KeySigner
@@ -27,14 +28,14 @@ _FLOOD = 500
 
 
 def test_limit__allows_a_burst_and_then_the_rate() -> None:
-    limit = FrameLimit()
+    limit = RateLimit(FRAMES_PER_S, FRAMES_BURST)
     assert sum(limit.allows(b"a", 0) for _ in range(3 * FRAMES_BURST)) == FRAMES_BURST
     assert limit.dropped == 2 * FRAMES_BURST
     assert sum(limit.allows(b"a", _SECOND_NS) for _ in range(FRAMES_BURST)) == FRAMES_PER_S
 
 
 def test_limit__of_one_peer_is_not_that_of_another() -> None:
-    limit = FrameLimit()
+    limit = RateLimit(FRAMES_PER_S, FRAMES_BURST)
     for _ in range(2 * FRAMES_BURST):
         limit.allows(b"a", 0)
     assert limit.allows(b"b", 0)
@@ -47,7 +48,7 @@ def test_limit__of_one_peer_is_not_that_of_another() -> None:
 
 @given(st.lists(st.integers(0, 50_000_000), max_size=300))
 def test_limit__never_lets_through_more_than_burst_and_rate(gaps_ns: list[int]) -> None:
-    limit, now_ns, passed = FrameLimit(), 0, 0
+    limit, now_ns, passed = RateLimit(FRAMES_PER_S, FRAMES_BURST), 0, 0
     for gap_ns in gaps_ns:
         now_ns += gap_ns
         passed += sum(limit.allows(b"a", now_ns) for _ in range(50))
