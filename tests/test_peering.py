@@ -16,7 +16,6 @@ from node.dev.client import NodeClient
 from node.libp2p_transport import Libp2pTransport
 from node.limits import RateLimit
 from node.peering import FRAMES_BURST, FRAMES_PER_S
-from node.transport import TransportError
 from protocol.envelope import seal
 from protocol.identity import KeySigner
 from protocol.messages import Award
@@ -74,16 +73,12 @@ async def _flood(address: str, api: Path, started_ms: int) -> dict[str, object]:
             for number in range(_FLOOD)
         ]
         for data in flood:
-            while True:
-                try:
-                    await transport.send(target, data)
-                    break
-                except TransportError:
-                    await asyncio.sleep(0)
-        # The frames are on their way when the last was taken; bounded by the caller's timeout.
-        while not (status := await client.get("/v1/status"))["rejected"].get("unknown"):  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        return status
+            await transport.send(target, data)
+        # The frames are still on their way when the last was taken; bounded by the caller's timeout.
+        while True:
+            status = await client.get("/v1/status")
+            if status["rejected"].get("unknown"):
+                return status
     finally:
         await transport.close()
         await client.close()

@@ -1,0 +1,82 @@
+"""A requester's core with peers, and the steps to bring a question to its awards, for the tests of the core."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from protocol.capability import Record
+from protocol.constants import (
+    LEASE_MS,
+)
+from protocol.envelope import Envelope
+from protocol.events import (
+    Effect,
+)
+from protocol.identity import KeySigner
+from protocol.messages import (
+    Accept,
+    Award,
+    Beacon,
+    Bid,
+    input_hash,
+)
+from tests.support import (
+    Bench,
+    evidence,
+    exercise,
+    peers,
+    result_of,
+    sent,
+)
+
+QUESTION = exercise("arith", 3).text
+GOLD = exercise("arith", 3).gold
+STRANGER = peers(1, "stranger")[0]
+
+
+def requester(count: int = 5, hits: int = 9) -> tuple[Bench, list[KeySigner]]:
+    """A core that knows `count` connected peers well enough to want no audits; it has no model itself."""
+    others = peers(count)
+    bench = Bench(restored=evidence({peer.public_key: hits for peer in others}))
+    for peer in others:
+        bench.join(peer)
+    return bench, others
+
+
+def asked(bench: Bench, text: str = QUESTION, deadline_ms: int | None = None) -> tuple[Envelope, Beacon]:
+    (beacon,) = sent(bench.ask(text, deadline_ms=deadline_ms), Beacon)
+    return beacon
+
+
+def awarded(bench: Bench, others: list[KeySigner]) -> tuple[tuple[Envelope, Beacon], list[tuple[Envelope, Award]]]:
+    """Ask, let everyone bid, and give the beacon and the awards."""
+    beacon, mark = asked(bench), len(bench.effects)
+    # Of equals the smaller keys are awaited, so nobody is too late when they bid last.
+    bench.bids(beacon, others[::-1])
+    return beacon, sent(bench.effects[mark:], Award)
+
+
+def holder(award: tuple[Envelope, Award], others: list[KeySigner]) -> KeySigner:
+    return next(peer for peer in others if peer.public_key == award[0].to)
+
+
+def accept(bench: Bench, award: tuple[Envelope, Award], others: list[KeySigner]) -> list[Effect]:
+    body = award[1]
+    return bench.hear(holder(award, others), Accept(body.task, body.plan, body.step, award[0].id))
+
+
+def answer(bench: Bench, award: tuple[Envelope, Award], others: list[KeySigner], text: str = f"answer: {GOLD}") -> list[Effect]:
+    return bench.hear(holder(award, others), result_of(award, text))
+
+
+def offered(bench: Bench, asker: KeySigner, question: str = QUESTION, step: int = 0) -> tuple[Award, list[Effect]]:
+    """Send the bench a beacon, take its bid and give the award that would follow, with the effects of the beacon."""
+    nonce = b"n" * 32
+    beacon = Beacon(b"t" * 16, 0, step, "arith", "number", input_hash(nonce, question, "number", 256), 3, 256, 1_500, 60_000, 1)
+    effects = bench.hear(asker, beacon)
+    ((bid, body),) = sent(effects, Bid)
+    return Award(body.task, 0, step, body.beacon, bid.id, bytes(32), 0, nonce, question, LEASE_MS), effects
+
+
+def newer(own: Record, sequence: int, *addresses: str) -> Record:
+    return replace(own, sequence=sequence, addresses=addresses)

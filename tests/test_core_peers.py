@@ -1,0 +1,280 @@
+"""Peers and their records; replay, clocks and restart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.capability import Record
+from protocol.constants import (
+    CLOCK_SKEW_MS_MAX,
+    DIAL_BACKOFF_MS_MAX,
+    DIAL_BACKOFF_MS_MIN,
+    LIFETIME_MS_MAX,
+    RECORD_REFRESH_MS,
+    SEATS_DEFAULT,
+    WATERMARK_STEP_MS,
+)
+from protocol.envelope import seal
+from protocol.errors import LocalProtocolError
+from protocol.events import (
+    Dial,
+    Effect,
+    EffectDone,
+    Infer,
+    MessageReceived,
+    ModelChanged,
+    PeerConnected,
+    PeerLost,
+    Persist,
+    Publish,
+    Send,
+)
+from protocol.messages import (
+    Award,
+    Beacon,
+    Bid,
+    BidAck,
+)
+from tests.core_bench import GOLD, QUESTION, STRANGER, asked, newer, offered, requester
+from tests.support import (
+    PARAMETERS,
+    Bench,
+    bid_on,
+    evidence,
+    inferred,
+    peers,
+    record,
+    sent,
+)
+
+# --- Peers and records
+
+
+def dials(effects: list[Effect]) -> list[Dial]:
+    return [effect for effect in effects if isinstance(effect, Dial)]
+
+
+def test_stale_record__is_ignored() -> None:
+    bench = Bench()
+    bench.join(STRANGER, newer(record("arith"), 5))
+    for sequence in (0, 4, 5):
+        bench.hear(STRANGER, newer(record("lists"), sequence))
+    assert bench.core.rejected["stale"] == 3
+    assert bench.core.candidates("arith") == [STRANGER.public_key]
+    assert bench.core.candidates("lists") == []
+    bench.hear(STRANGER, newer(record("lists"), 6))
+    assert bench.core.candidates("lists") == [STRANGER.public_key]
+
+
+def test_record__is_addressed_to_all_and_speaks_for_its_author_alone() -> None:
+    bench = Bench()
+    own = newer(record("arith"), 5)
+    data = seal(STRANGER, PARAMETERS.network, own.TYPE, bench.core.me, own.body(), bench.wall_ms, LIFETIME_MS_MAX)
+    bench.step(MessageReceived(STRANGER.public_key, data))
+    assert bench.core.rejected["recipient"] == 1
+    # A copy of our own record that comes back changes nothing.
+    bench.hear(bench.signer, newer(record("lists"), 2**50))
+    assert bench.core.own_record.sequence < 2**50
+
+
+def test_candidate__is_connected_and_has_its_model() -> None:
+    bench = Bench(("arith",))
+    bench.hear(STRANGER, newer(record("arith"), 5))
+    assert bench.core.candidates("arith") == [bench.core.me]
+    bench.step(PeerConnected(STRANGER.public_key))
+    assert set(bench.core.candidates("arith")) == {bench.core.me, STRANGER.public_key}
+    bench.hear(STRANGER, replace(newer(record("arith"), 6), available=False))
+    assert bench.core.candidates("arith") == [bench.core.me]
+
+
+def test_newcomer__is_handed_our_record_and_those_of_others() -> None:
+    bench = Bench(("arith",))
+    first, second = peers(2)
+    bench.join(first, newer(record("lists"), 5))
+    effects = bench.step(PeerConnected(second.public_key))
+    authors = [envelope.sender for envelope, _ in sent(effects, Record)]
+    assert authors == [bench.core.me, first.public_key]
+    assert {effect.peer for effect in effects if isinstance(effect, Send)} == {second.public_key}
+
+
+def test_dial__backs_off_and_starts_again_after_a_connection() -> None:
+    bench = Bench()
+    bench.hear(STRANGER, newer(record("arith"), 5, "/sim/stranger"))
+    wait_ms = 0
+    waits: list[int] = []
+    for _ in range(9):
+        found: list[Dial] = dials(bench.effects)[len(waits) :]
+        while not found:
+            wait_ms += 1_000
+            found = dials(bench.wait(1_000))
+        assert found[0].addresses == ("/sim/stranger",)
+        waits.append(wait_ms)
+        wait_ms = 0
+        bench.step(EffectDone(found[0].effect, error="refused"))
+    assert waits[1:3] == [DIAL_BACKOFF_MS_MIN, 2 * DIAL_BACKOFF_MS_MIN]
+    assert waits[-2:] == [DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MAX]
+    bench.step(PeerConnected(STRANGER.public_key))
+    assert not dials(bench.wait(DIAL_BACKOFF_MS_MAX))
+    bench.step(PeerLost(STRANGER.public_key))
+    assert len(dials(bench.wait(DIAL_BACKOFF_MS_MIN))) == 1
+
+
+def test_dial__of_one_pair_starts_from_the_smaller_key() -> None:
+    small, large = peers(2)
+    bench = Bench()
+    effects = []
+    for peer in (small, large):
+        effects += bench.hear(peer, newer(record("arith"), 5, "/sim/a"))
+    assert {dial.peer for dial in dials(effects)} == {
+        peer.public_key for peer in (small, large) if bench.core.me < peer.public_key
+    }
+    later = dials(bench.wait(DIAL_BACKOFF_MS_MIN))
+    assert {dial.peer for dial in later} == {peer.public_key for peer in (small, large) if bench.core.me > peer.public_key}
+
+
+def test_own_record__is_refreshed_with_a_rising_sequence() -> None:
+    bench = Bench(("arith",))
+    first = bench.core.own_record.sequence
+    records = sent(bench.wait(3 * RECORD_REFRESH_MS), Record)
+    assert len(records) == 3
+    sequences = [first, *(body.sequence for _, body in records)]
+    assert sequences == sorted(set(sequences))
+
+
+def test_record__with_another_networks_name_is_refused() -> None:
+    bench = Bench()
+    own = newer(record("arith"), 5)
+    data = seal(STRANGER, b"n" * 32, own.TYPE, "records", own.body(), bench.wall_ms, LIFETIME_MS_MAX)
+    bench.step(MessageReceived(None, data))
+    assert bench.core.rejected["network"] == 1
+
+
+# --- Replay, clocks and restart
+
+
+def test_bad_signature__does_not_keep_the_original_out() -> None:
+    bench, others = requester()
+    beacon = asked(bench)
+    data = bench.sealed(others[0], bid_on(beacon))
+    damaged = bytes([data[0] ^ 1]) + data[1:]
+    assert not sent(bench.step(MessageReceived(None, damaged)), BidAck)
+    assert len(sent(bench.step(MessageReceived(others[0].public_key, data)), BidAck)) == 1
+    assert not sent(bench.step(MessageReceived(others[0].public_key, data)), BidAck)
+    assert bench.core.rejected["replay"] == 1
+
+
+def test_watermark__is_on_disk_before_anything_that_follows_from_the_message() -> None:
+    bench, others = requester()
+    beacon = asked(bench)
+    bench.wait(10)
+    kinds = [type(effect) for effect in bench.hear(others[0], bid_on(beacon)) if isinstance(effect, Persist | Send)]
+    assert kinds.index(Send) > 0
+    assert kinds[0] is Persist
+
+
+def test_persist__stands_before_the_publish_that_depends_on_it() -> None:
+    bench = Bench(("arith",))
+    for effects in (bench.wait(RECORD_REFRESH_MS), bench.step(ModelChanged(available=False, tokens_per_s=1))):
+        keys = [
+            effect.key if isinstance(effect, Persist) else b"publish"
+            for effect in effects
+            if isinstance(effect, Persist | Publish)
+        ]
+        assert keys == [b"sequence", b"publish"]
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 3_000, CLOCK_SKEW_MS_MAX])
+def test_watermark__is_written_once_a_step_whatever_a_peers_clock_says(ahead_ms: int) -> None:
+    bench, others = requester(1)
+    written = 0
+    for step in range(40):
+        beacon = Beacon(b"t" * 16, 0, step, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1)
+        effects = bench.hear(others[0], beacon, issued_ms=bench.wall_ms + ahead_ms)
+        written += sum(isinstance(effect, Persist) and effect.key == b"watermark" for effect in effects)
+        bench.wait(100)
+    assert 1 <= written <= 40 * 100 // WATERMARK_STEP_MS + 1
+
+
+def restarted(bench: Bench, after_ms: int = 2_000, skills: tuple[str, ...] = ()) -> Bench:
+    rows = [(table, key, value) for (table, key), value in sorted(bench.disk.items())]
+    return Bench(skills, rows, bench.wall_ms + after_ms)
+
+
+def test_restart__keeps_evidence_and_raises_the_sequence() -> None:
+    bench, others = requester()
+    again = restarted(bench)
+    for peer in others:
+        known = bench.core.counts(peer.public_key, "arith", bench.wall_ms)
+        assert known.any
+        assert again.core.counts(peer.public_key, "arith", bench.wall_ms) == known
+    assert again.core.own_record.sequence > bench.core.own_record.sequence
+    # Even if the clock went back meanwhile.
+    back = restarted(bench, -3_600_000)
+    assert back.core.own_record.sequence > bench.core.own_record.sequence
+
+
+def test_restart__refuses_what_was_handled_before_it() -> None:
+    bench = Bench(("arith",))
+    data = bench.sealed(STRANGER, Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1))
+    assert len(sent(bench.step(MessageReceived(None, data)), Bid)) == 1
+    again = restarted(bench, skills=("arith",))
+    assert not sent(again.step(MessageReceived(None, data)), Bid)
+    assert again.core.rejected["replay"] == 1
+
+
+def test_restart__holds_a_question_until_bids_are_no_longer_taken_for_replays() -> None:
+    bench, others = requester()
+    bench.bids(asked(bench), others[:1])
+    again = restarted(bench, after_ms=1)
+    for peer in others:
+        again.join(peer)
+    assert not sent(again.ask(QUESTION), Beacon)
+    (beacon,) = sent(again.wait(WATERMARK_STEP_MS + 1), Beacon)
+    again.bids(beacon, others)
+    assert len(sent(again.effects, Award)) == SEATS_DEFAULT
+
+
+def test_restart__with_a_clock_that_went_back_does_not_leave_the_node_deaf() -> None:
+    bench = Bench(("arith",))
+    offered(bench, STRANGER)
+    again = restarted(bench, -3_600_000, ("arith",))
+    again.wait(WATERMARK_STEP_MS + 1)
+    assert offered(again, STRANGER)
+
+
+def test_own_bid__closes_the_window_in_the_step_that_opened_it() -> None:
+    signer = Bench().signer
+    bench = Bench(("arith",), evidence({signer.public_key: 9}))
+    effects = bench.ask(QUESTION)
+    assert len([effect for effect in effects if isinstance(effect, Infer)]) == 1
+    bench.step(inferred(effects, f"answer: {GOLD}"))
+    outcome = bench.outcome(QUESTION)
+    assert outcome is not None
+    assert (outcome.answer, outcome.latency_ms) == (GOLD, 0)
+
+
+def test_restart__dials_the_peers_it_knew() -> None:
+    bench = Bench()
+    bench.hear(STRANGER, newer(record("arith"), 5, "/sim/stranger"))
+    again = restarted(bench)
+    again.wait(DIAL_BACKOFF_MS_MIN)
+    assert [dial.peer for dial in dials(again.effects)] == [STRANGER.public_key]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [("node", b"watermark", b"x"), ("node", b"sequence", b""), ("node", b"sequence", b"-5"), ("evidence", b"k", b"\xff")],
+)
+def test_damaged_disk__is_our_own_error(row: tuple[str, bytes, bytes]) -> None:
+    with pytest.raises(LocalProtocolError):
+        Bench(restored=[row])
+
+
+@settings(max_examples=40)
+@given(st.binary(max_size=60))
+def test_damaged_peer_on_disk__is_ignored(value: bytes) -> None:
+    assert Bench(restored=[("peers", b"p" * 32, value)]).core.candidates("arith") == []
