@@ -31,6 +31,7 @@ from protocol.capability import GENERAL, Record
 from protocol.core import Core
 from protocol.errors import LocalProtocolError
 from protocol.events import ModelChanged
+from protocol.genesis import protocol_prefix
 from protocol.identity import KeySigner
 from protocol.outbox import TOPICS
 from protocol.parameters import Parameters, preset
@@ -73,8 +74,8 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         engine = _engine(config)
         if engine is not None and wrap is not None:
             engine = wrap(engine)
-        transport = Libp2pTransport(seed, list(config.listen_on))
-        topics = {topic: f"/tutti/{parameters.network.hex()[:16]}/{topic}/1" for topic in TOPICS}
+        transport = Libp2pTransport(seed, list(config.listen_on), network=parameters.network)
+        topics = {topic: f"{protocol_prefix(parameters.network)}/{topic}/1" for topic in TOPICS}
         for topic, name in topics.items():
             transport.subscribe(name, _validator(parameters.network, topic))
         stack.push_async_callback(transport.close)

@@ -21,9 +21,8 @@ from node.libp2p_guards import contained
 from node.libp2p_inbox import Inbox, Meter
 from node.transport import FRAME_SIZE_MAX, FrameReceived, PeerConnected, PeerLost, TransportError
 from protocol.errors import RemoteProtocolError
+from protocol.genesis import protocol_prefix
 from protocol.identity import peer_id, public_key_of
-
-CHANNEL_PROTOCOL = TProtocol("/tutti/channel/1")
 
 LENGTH_SIZE = 4
 READ_SIZE = 1 << 16
@@ -35,6 +34,11 @@ OUTBOUND_FRAMES_MAX = 1024
 OUTBOUND_BYTES_MAX = 8 << 20
 
 assert OUTBOUND_BYTES_MAX >= 8 * FRAME_SIZE_MAX
+
+
+def channel_protocol(network: bytes) -> TProtocol:
+    """The id of the channel of one network: a node of another network does not open it."""
+    return TProtocol(f"{protocol_prefix(network)}/channel/1")
 
 
 class ByteStream(Protocol):

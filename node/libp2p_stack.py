@@ -24,7 +24,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
 from node.libp2p_address import parse_address
-from node.libp2p_channel import CHANNEL_PROTOCOL, Channels, Link
+from node.libp2p_channel import Channels, Link, channel_protocol
 from node.libp2p_gossip import Gossip
 from node.libp2p_guards import GuardedManager, answered, contained
 from node.libp2p_inbox import Inbox
@@ -73,10 +73,11 @@ def build_host(keys: KeyPair, connections_max: int, hits: Counter[str]) -> Guard
 class Stack:
     """One life of the network. `run` lasts until `stop` or a fault of the stack itself."""
 
-    def __init__(self, seed: bytes, connections_max: int, inbox: Inbox, counters: Counter[str]) -> None:
+    def __init__(self, seed: bytes, network: bytes, connections_max: int, inbox: Inbox, counters: Counter[str]) -> None:
         self.host = build_host(create_new_key_pair(seed), connections_max, counters)
         self.swarm = self.host.swarm
         self.own: bytes = self.host.get_public_key().to_bytes()
+        self._channel = channel_protocol(network)
         self._inbox = inbox
         self._counters = counters
         self._stop = trio.Event()
@@ -95,7 +96,7 @@ class Stack:
         try:
             async with trio.open_nursery() as nursery:
                 self.channels = Channels(self.own, self._inbox, self._counters, nursery)
-                self.host.set_stream_handler(CHANNEL_PROTOCOL, self.channels.accept)
+                self.host.set_stream_handler(self._channel, self.channels.accept)
                 mesh = Mesh(self._counters)
                 self.gossip = Gossip(self.host, mesh, topics, self._inbox, self._counters)
                 for service in (self.swarm, self.gossip, mesh):
@@ -191,11 +192,11 @@ class Stack:
             except BaseLibp2pError as error:
                 raise TransportError(f"cannot reach {address}: {_why(error)}") from error
         try:
-            stream = await answered(self._counters, "guard_open", self.host.new_stream, peer, [CHANNEL_PROTOCOL])
+            stream = await answered(self._counters, "guard_open", self.host.new_stream, peer, [self._channel])
         except BaseLibp2pError as error:
             await contained(self._counters, "guard_close", self.swarm.close_peer, peer)
             raise TransportError(
-                f"cannot use {address}: it opens no {CHANNEL_PROTOCOL}, so it is no Tutti node of this version or is full"
+                f"cannot use {address}: it opens no {self._channel}, so it is no Tutti node of this version or is full"
             ) from error
         assert isinstance(stream, NetStream)
         self.channels.open(stream, key, address)

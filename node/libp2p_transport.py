@@ -53,12 +53,14 @@ class Libp2pTransport:
     """`node.transport.Transport` over libp2p, for one asyncio loop.
 
     `seed`: the 32-byte Ed25519 seed of the node's identity. `listen`: multiaddrs like /ip4/0.0.0.0/tcp/4101, port 0
-    for any free port; an empty list makes a node that only dials.
+    for any free port; an empty list makes a node that only dials. `network`: the 32-byte id of the one network that it
+    joins; nodes of others can connect, and then neither side opens a channel.
     """
 
-    def __init__(self, seed: bytes, listen: list[str], *, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(self, seed: bytes, listen: list[str], *, network: bytes, connections_max: int = CONNECTIONS_MAX) -> None:
         self.peer = KeySigner(seed).public_key
         self._seed = seed
+        self._network = network
         self._listen = [parse_listen(text) for text in listen]
         self._connections_max = connections_max
         self._topics: dict[str, Validator] = {}
@@ -223,7 +225,7 @@ class Libp2pTransport:
             self._nursery.cancel_scope.cancel()
 
     async def _main(self) -> None:
-        stack = Stack(self._seed, self._connections_max, self._inbox, self._counters)
+        stack = Stack(self._seed, self._network, self._connections_max, self._inbox, self._counters)
         self._token = trio.lowlevel.current_trio_token()
         if self._closing.is_set():
             return

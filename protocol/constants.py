@@ -10,6 +10,10 @@ ENVELOPE_SIZE_MAX: Final = 65_536
 # The deepest body, a capability record, nests three levels; eight leaves room without letting a decoder recurse far.
 DEPTH_MAX: Final = 8
 
+# --- A network: specs/10-network.md
+# A name is a part of a directory's name and of a log line.
+NETWORK_NAME_SIZE_MAX: Final = 32
+
 # --- Envelope (specs/03-envelope.md)
 # Clocks of home machines without NTP differ by seconds; more than this and signatures' dates mean nothing.
 CLOCK_SKEW_MS_MAX: Final = 10_000

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
-from protocol import canonical, exercises
+from protocol import exercises
 from protocol.errors import LocalProtocolError
+from protocol.genesis import NOBODY, NONCE_SIZE, Genesis
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +24,21 @@ class Skill:
 
 @dataclass(frozen=True)
 class Parameters:
-    """A network's name and rules. Nodes of different networks never read each other's messages."""
+    """A network's identity and rules. Nodes of different networks never read each other's messages."""
 
-    name: str
+    genesis: Genesis
     revision: int
     skills: Mapping[str, Skill]
 
-    @cached_property
+    @property
+    def name(self) -> str:
+        """The network's name; others may use the same."""
+        return self.genesis.name
+
+    @property
     def network(self) -> bytes:
         """The network id: 32 bytes that stand in every envelope."""
-        return hashlib.sha256(b"tutti/network/1\x00" + canonical.encode({"name": self.name})).digest()
+        return self.genesis.network
 
 
 # Examples an exercise family: enough that every phrasing of a generator is near one of them.
@@ -69,4 +73,4 @@ def preset(name: str) -> Parameters:
     """The parameters of the preset network `name`, "dev" or "local"."""
     if name not in _PRESETS:
         raise LocalProtocolError(f"no preset network {name!r}; there are {', '.join(_PRESETS)}")
-    return Parameters(name, revision=1, skills=_exercise_skills())
+    return Parameters(Genesis(name, NOBODY, bytes(NONCE_SIZE)), revision=1, skills=_exercise_skills())

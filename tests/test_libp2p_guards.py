@@ -26,7 +26,7 @@ from libp2p.stream_muxer.yamux.yamux import DEFAULT_WINDOW_SIZE, Yamux, YamuxStr
 from libp2p.utils import encode_varint_prefixed
 
 from node import libp2p_guards
-from node.libp2p_channel import CHANNEL_PROTOCOL, ChunkReader
+from node.libp2p_channel import ChunkReader, channel_protocol
 from node.libp2p_gossip import BURST, RATE_PER_S
 from node.libp2p_inbox import FRAMES_PER_PEER_MAX
 from node.libp2p_mesh import Mesh, message_id
@@ -39,6 +39,8 @@ from protocol.verdict import Verdict
 from tests.hostile import MESHSUB, Attacker, attack, listening, until_closed
 
 TOPIC = "/tutti/test/beacons/1"
+NETWORK = bytes(range(32))
+CHANNEL = channel_protocol(NETWORK)
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 TIMEOUT_S = 10
 
@@ -67,7 +69,7 @@ class Pair:
         assert await asyncio.wait_for(self.node.receive(), TIMEOUT_S) == FrameReceived(self.honest.peer, b"ping")
         await self.node.send(self.honest.peer, b"pong")
         assert await asyncio.wait_for(self.honest.receive(), TIMEOUT_S) == FrameReceived(self.node.peer, b"pong")
-        newcomer = Libp2pTransport(b"n" * 32, [])
+        newcomer = Libp2pTransport(b"n" * 32, [], network=NETWORK)
         await newcomer.start()
         try:
             assert await newcomer.dial(self.address) == self.node.peer
@@ -81,8 +83,8 @@ class Pair:
 
 @asynccontextmanager
 async def pair(connections_max: int = 64) -> AsyncIterator[Pair]:
-    node = Libp2pTransport(b"v" * 32, [LOOPBACK], connections_max=connections_max)
-    honest = Libp2pTransport(b"h" * 32, [])
+    node = Libp2pTransport(b"v" * 32, [LOOPBACK], network=NETWORK, connections_max=connections_max)
+    honest = Libp2pTransport(b"h" * 32, [], network=NETWORK)
     for transport in (node, honest):
         transport.subscribe(TOPIC, judge)
     await node.start()
@@ -218,7 +220,7 @@ def test_guard_7__an_inbound_slot_is_free_again_after_the_connection() -> None:
     async def main() -> None:
         async with pair(connections_max=8) as it:  # six inbound slots, one of them taken
             for number in range(12):
-                visitor = Libp2pTransport(bytes([number]) * 32, [])
+                visitor = Libp2pTransport(bytes([number]) * 32, [], network=NETWORK)
                 await visitor.start()
                 await visitor.dial(it.address)
                 assert isinstance(await asyncio.wait_for(it.node.receive(), TIMEOUT_S), PeerConnected)
@@ -272,7 +274,7 @@ def test_guard_9__streams_beyond_the_limit_of_a_connection_are_reset() -> None:
 
 def test_channel__a_frame_over_the_limit_costs_that_peer_alone() -> None:
     async def act(attacker: Attacker) -> None:
-        stream = await attacker.stream(CHANNEL_PROTOCOL)
+        stream = await attacker.stream(CHANNEL)
         await stream.write((FRAME_SIZE_MAX + 1).to_bytes(4, "big"))
         await until_closed(stream)
 
@@ -297,7 +299,7 @@ def test_channel__a_peer_that_ignores_the_window_cannot_fill_the_memory() -> Non
             held: list[int] = []
 
             async def act(attacker: Attacker) -> None:
-                stream = await attacker.stream(CHANNEL_PROTOCOL)
+                stream = await attacker.stream(CHANNEL)
                 muxed = stream.muxed_stream
                 assert isinstance(muxed, YamuxStream)
                 muxed.send_window = 1 << 30
@@ -326,7 +328,7 @@ def test_channel__a_peer_that_ignores_the_window_cannot_fill_the_memory() -> Non
 
 def test_channel__a_peer_without_an_ed25519_key_gets_no_channel() -> None:
     async def act(attacker: Attacker) -> None:
-        stream = await attacker.stream(CHANNEL_PROTOCOL)
+        stream = await attacker.stream(CHANNEL)
         await until_closed(stream)
 
     async def main() -> None:

@@ -21,7 +21,7 @@ from libp2p.io.exceptions import IOException
 
 from node import libp2p_transport
 from node.libp2p_address import EXAMPLE_LISTEN, EXAMPLE_PEER, parse_address, parse_listen
-from node.libp2p_channel import CHANNEL_PROTOCOL, OUTBOUND_BYTES_MAX, OUTBOUND_FRAMES_MAX, ChunkReader
+from node.libp2p_channel import OUTBOUND_BYTES_MAX, OUTBOUND_FRAMES_MAX, ChunkReader, channel_protocol
 from node.libp2p_inbox import FRAMES_PER_PEER_MAX
 from node.libp2p_transport import Libp2pTransport
 from node.transport import (
@@ -41,6 +41,8 @@ from tests.hostile import Attacker, attack
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 TOPIC = "/tutti/test/records/1"
+NETWORK = bytes(range(32))
+CHANNEL = channel_protocol(NETWORK)
 TIMEOUT_S = 10
 
 
@@ -51,7 +53,7 @@ def judge(data: bytes) -> Verdict:
 @asynccontextmanager
 async def nodes(count: int) -> AsyncIterator[list[Libp2pTransport]]:
     """Running transports, not connected yet."""
-    made = [Libp2pTransport(bytes([65 + n]) * 32, [LOOPBACK]) for n in range(count)]
+    made = [Libp2pTransport(bytes([65 + n]) * 32, [LOOPBACK], network=NETWORK) for n in range(count)]
     try:
         for transport in made:
             transport.subscribe(TOPIC, judge)
@@ -135,7 +137,7 @@ def test_send__a_full_queue_is_an_error_and_not_a_silent_drop() -> None:
             full = loop.create_future()
 
             async def fill(attacker: Attacker) -> None:
-                await attacker.stream(CHANNEL_PROTOCOL)  # and never reads
+                await attacker.stream(CHANNEL)  # and never reads
                 done = trio.Event()
                 token = trio.lowlevel.current_trio_token()
                 loop.call_soon_threadsafe(full.add_done_callback, lambda _: token.run_sync_soon(done.set))
@@ -213,7 +215,7 @@ def test_listen__a_taken_port_is_an_error_with_a_remedy_even_beside_another_node
     async def main() -> None:
         async with nodes(1) as (a,):
             taken = a.addresses()[0].split("/p2p/")[0]
-            b = Libp2pTransport(b"b" * 32, [taken])
+            b = Libp2pTransport(b"b" * 32, [taken], network=NETWORK)
             with pytest.raises(TransportError, match=f"cannot listen on {taken}: the port is taken; .* choose another"):
                 await b.start()
             with pytest.raises(TransportError):
@@ -225,12 +227,12 @@ def test_listen__a_taken_port_is_an_error_with_a_remedy_even_beside_another_node
 @pytest.mark.parametrize("bad", ["", "4101", "/ip4/1.2.3.4", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3/tcp/1", "/dns4/a/tcp/1"])
 def test_listen__a_bad_multiaddr_is_an_error_with_an_example(bad: str) -> None:
     with pytest.raises(TransportError, match=EXAMPLE_LISTEN):
-        Libp2pTransport(b"b" * 32, [bad])
+        Libp2pTransport(b"b" * 32, [bad], network=NETWORK)
 
 
 def test_listen__a_wildcard_is_shown_as_real_addresses() -> None:
     async def main() -> None:
-        a = Libp2pTransport(b"a" * 32, ["/ip4/0.0.0.0/tcp/0"])
+        a = Libp2pTransport(b"a" * 32, ["/ip4/0.0.0.0/tcp/0"], network=NETWORK)
         await a.start()
         shown = a.addresses()
         await a.close()
@@ -329,7 +331,7 @@ def test_gossip__goes_both_ways_again_with_a_peer_that_restarted_at_once() -> No
                 await b.publish(TOPIC, b"old life %d" % number)
                 assert await event(a) == GossipReceived(TOPIC, b"old life %d" % number)
                 await b.close()
-                b = Libp2pTransport(b"B" * 32, [])  # noqa: PLW2901 - the same identity in its next life
+                b = Libp2pTransport(b"B" * 32, [], network=NETWORK)  # noqa: PLW2901 - the same identity in its next life
                 b.subscribe(TOPIC, judge)
                 await b.start()
                 await b.dial(a.addresses()[0])
@@ -375,7 +377,7 @@ KILLED = """
 import asyncio, sys
 from node.libp2p_transport import Libp2pTransport
 async def main():
-    node = Libp2pTransport(b"k" * 32, [])
+    node = Libp2pTransport(b"k" * 32, [], network=bytes(range(32)))
     await node.start()
     await node.dial(sys.argv[1])
     await asyncio.Event().wait()
@@ -404,7 +406,7 @@ def test_close__ends_receive_and_the_peer_and_leaves_no_thread_or_socket() -> No
 
     async def main() -> None:
         threads, files = threading.active_count(), open_files()
-        a, b = Libp2pTransport(b"a" * 32, [LOOPBACK]), Libp2pTransport(b"b" * 32, [LOOPBACK])
+        a, b = Libp2pTransport(b"a" * 32, [LOOPBACK], network=NETWORK), Libp2pTransport(b"b" * 32, [LOOPBACK], network=NETWORK)
         await a.start()
         await b.start()
         await connect(a, b)
@@ -425,7 +427,7 @@ def test_close__ends_receive_and_the_peer_and_leaves_no_thread_or_socket() -> No
 
 def test_close__before_start_and_while_dialling() -> None:
     async def main() -> None:
-        a = Libp2pTransport(b"a" * 32, [LOOPBACK])
+        a = Libp2pTransport(b"a" * 32, [LOOPBACK], network=NETWORK)
         await a.close()
         with pytest.raises(TransportError):
             await a.start()

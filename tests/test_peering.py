@@ -61,7 +61,7 @@ def _award(number: int) -> Award:
 async def _flood(address: str, api: Path, started_ms: int) -> dict[str, object]:
     """Send signed, well-formed awards of bids that nobody made, as fast as the wire takes them, and ask for the status."""
     signer = KeySigner(b"\x07" * 32)
-    transport = Libp2pTransport(b"\x07" * 32, [])
+    transport = Libp2pTransport(b"\x07" * 32, [], network=preset("dev").network)
     client = NodeClient()
     client.open(api)
     await transport.start()

@@ -16,6 +16,7 @@ from protocol.parameters import Parameters, Skill, preset
 from protocol.requirement import Requirement, RequirementMap
 
 PARAMETERS = preset("dev")
+GENESIS = PARAMETERS.genesis
 requirement_of = RequirementMap(PARAMETERS)
 FAMILIES = [(skill, family) for skill in sorted(SKILLS) for family in SKILLS[skill]]
 
@@ -81,18 +82,12 @@ def test_long_question__is_compared_by_its_start() -> None:
 def test_tie__goes_to_the_first_skill_by_name_whatever_the_order_of_the_table() -> None:
     same = Skill("text", 10, 10, ("what is this thing",))
     for names in (("b", "a"), ("a", "b")):
-        mapped = RequirementMap(Parameters("n", 1, dict.fromkeys(names, same)))
+        mapped = RequirementMap(Parameters(GENESIS, 1, dict.fromkeys(names, same)))
         assert mapped("what is this thing") == Requirement("a", 1_000)
 
 
 def test_no_examples__leave_everything_general() -> None:
-    assert RequirementMap(Parameters("n", 1, {}))("What is 1 + 1?") == Requirement(GENERAL, 0)
-
-
-def test_network_id__is_of_the_name_alone() -> None:
-    assert preset("dev").network != preset("local").network
-    assert Parameters("dev", 9, {}).network == preset("dev").network
-    assert len(preset("dev").network) == 32
+    assert RequirementMap(Parameters(GENESIS, 1, {}))("What is 1 + 1?") == Requirement(GENERAL, 0)
 
 
 def test_mapping__is_the_same_under_any_hash_seed() -> None:

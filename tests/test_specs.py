@@ -20,6 +20,7 @@ from protocol.capability import Record
 from protocol.envelope import DOMAIN, check_for, check_fresh, envelope_id, open_envelope, seal
 from protocol.errors import RemoteProtocolError
 from protocol.evidence import Counts
+from protocol.genesis import Genesis
 from protocol.identity import KeySigner, peer_id
 from protocol.messages import DIRECT, Accept, Beacon, Bid, input_hash
 from protocol.outcome import OutcomeKind
@@ -151,10 +152,12 @@ def test_transport_limits__are_those_of_the_node() -> None:
 def test_transport_protocols__are_those_of_the_node() -> None:
     stack = importlib.import_module("node.libp2p_stack")
     rows = dict(table("04-transport.md", "layer", "protocol"))
-    listed = {layer: re.findall(r"/[\w./]+[\d\w]", cell) for layer, cell in rows.items()}
+    network = preset("dev").network
+    cells = {layer: cell.replace("<n>", network.hex()[:16]) for layer, cell in rows.items()}
+    listed = {layer: re.findall(r"/[\w./]+[\d\w]", cell) for layer, cell in cells.items()}
     assert listed["security"] == [stack.NOISE_PROTOCOL]
     assert listed["multiplexer"] == [stack.YAMUX_PROTOCOL]
-    assert listed["channel"] == [stack.CHANNEL_PROTOCOL]
+    assert listed["channel"] == [stack.channel_protocol(network)]
     assert listed["gossip"] == list(importlib.import_module("node.libp2p_mesh").PROTOCOLS)
 
 
@@ -346,6 +349,13 @@ def test_encoding_refusals__hold() -> None:
         with pytest.raises(RemoteProtocolError) as caught:
             canonical.decode(bytes.fromhex(line))
         assert caught.value.code == "encoding", line
+
+
+def test_network_example__is_the_genesis_of_dev() -> None:
+    values = example("10-network.md")
+    genesis = Genesis(values["name"], bytes.fromhex(values["founder"]), bytes.fromhex(values["nonce"]))
+    assert genesis.network.hex() == values["network"]
+    assert preset("dev").genesis == genesis
 
 
 def test_envelope_example__is_what_the_code_seals_and_opens() -> None:

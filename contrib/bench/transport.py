@@ -36,6 +36,7 @@ from protocol.verdict import Verdict
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 ECHO = TProtocol("/bench/echo/1")
 TOPIC = "/bench/1"
+NETWORK = bytes(32)
 PAYLOAD = 100
 IN_FLIGHT = 32
 GOSSIP_PAYLOAD = 500
@@ -70,7 +71,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 async def echo_frames() -> None:
     """Child: send every frame back."""
-    transport = Libp2pTransport(seed(2), [LISTEN])
+    transport = Libp2pTransport(seed(2), [LISTEN], network=NETWORK)
     await transport.start()
     print(transport.addresses()[0], flush=True)
     while True:
@@ -81,7 +82,7 @@ async def echo_frames() -> None:
 
 async def measure_channel(address: str, count: int) -> dict[str, float]:
     """Round trips one after the other, then with `IN_FLIGHT` at once."""
-    transport = Libp2pTransport(seed(1), [])
+    transport = Libp2pTransport(seed(1), [], network=NETWORK)
     await transport.start()
     begin = time.perf_counter()
     peer = await transport.dial(address)
@@ -164,7 +165,7 @@ def measure_streams(address: str, count: int) -> dict[str, float]:
 
 async def gossip_node(number: int, addresses: list[str], messages: int) -> None:
     """Child: join everybody named, receive `messages` messages, print when each came."""
-    transport = Libp2pTransport(seed(number), [LISTEN])
+    transport = Libp2pTransport(seed(number), [LISTEN], network=NETWORK)
     transport.subscribe(TOPIC, lambda _: Verdict.ACCEPT)
     await transport.start()
     for address in addresses:
@@ -182,7 +183,7 @@ async def gossip_node(number: int, addresses: list[str], messages: int) -> None:
 
 async def measure_gossip(nodes: int, messages: int, rate: int) -> dict[str, float]:
     """Publish from one node of a full mesh; delays over all other nodes."""
-    publisher = Libp2pTransport(seed(100), [LISTEN])
+    publisher = Libp2pTransport(seed(100), [LISTEN], network=NETWORK)
     publisher.subscribe(TOPIC, lambda _: Verdict.ACCEPT)
     await publisher.start()
     addresses = publisher.addresses()

@@ -16,7 +16,7 @@ from node.cli.terminal import print_json, print_lines, table
 PROTOCOLS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "envelope": "tutti/envelope/1",
-        "channel": "/tutti/channel/1",
+        "channel": "/tutti/<network>/channel/1",
         "topics": "/tutti/<network>/<topic>/1",
         "api": "/v1",
     }
