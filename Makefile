@@ -29,6 +29,7 @@ demo: setup
 	@$(BIN)/tutti dev --questions 40
 
 test: setup
+	@contrib/setup/run js
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: setup

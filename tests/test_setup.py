@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contrib.setup import console, environment, lock, system, wheels
+from contrib.setup import console, environment, javascript, lock, system, wheels
 from contrib.setup.console import Console, SetupError
 
 RUN = wheels.HERE / "run"
@@ -213,6 +213,26 @@ def test_stamp__a_damaged_one_means_work_and_no_error(content: bytes, tmp_path_f
     assert not environment.is_ready(place)
 
 
+# --- The node in JavaScript
+
+
+def test_javascript__without_npm_one_line_says_so_and_the_set_up_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    javascript.make(Console(tmp_path / "log"))
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "the test with js-libp2p cannot run: missing: Node.js" in line
+
+
+def test_javascript__too_old_an_engine_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable(tmp_path / "node", "#!/bin/sh\necho false\n")
+    executable(tmp_path / "npm", "#!/bin/sh\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert [need.package for need in system.missing(javascript.NEEDS)] == ["nodejs"]
+
+
 # --- What a person sees
 
 
@@ -239,6 +259,7 @@ def test_console__without_a_terminal_a_step_is_one_plain_line(tmp_path: Path, ca
         "WARNING: Retrying after connection broken by 'NewConnectionError('...: Name or service not known')'",
         "ERROR: Could not find a version that satisfies the requirement numpy==2.4.6 (from versions: none)",
         "E: Failed to fetch http://example.org/g++.deb",
+        "npm error code EAI_AGAIN",
     ],
 )
 def test_console__a_failed_download_is_told_from_a_failed_build(tmp_path: Path, output: str) -> None:

@@ -1,4 +1,4 @@
-"""The set-up behind the Makefile: `contrib/setup/run dev|train|lock|wheels|clean`. Standard library only."""
+"""The set-up behind the Makefile: `contrib/setup/run dev|train|js|lock|wheels|clean`. Standard library only."""
 
 import contextlib
 import fcntl
@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from contrib.setup import environment, lock, wheels
+from contrib.setup import environment, javascript, lock, wheels
 from contrib.setup.console import Console, SetupError
 
 USAGE = """\
 usage: contrib/setup/run WORD
   dev     make .venv, in which everything but the trainer runs
   train   make .venv-train, which has torch as well
+  js      install js-libp2p in tests/js for the interoperability test; says so in one line where that is not possible
   lock    renew requirements.lock and contrib/setup/llama.lock
   wheels  print the directories of the compiled wheels that .venv was made with
   clean   remove the environments and everything else that is not source (the cache of compiled wheels stays)
@@ -32,6 +33,7 @@ LEFTOVERS = (
     ".import_linter_cache",
     ".hypothesis",
     ".cache",
+    "tests/js/node_modules",
 )
 
 
@@ -54,6 +56,14 @@ def _provide(which: environment.Environment) -> None:
     with _alone():
         if not environment.is_ready(which):
             environment.make(which, Console(LOG))
+
+
+def _provide_javascript() -> None:
+    if javascript.is_ready():
+        return
+    with _alone():
+        if not javascript.is_ready():
+            javascript.make(Console(LOG))
 
 
 def _print_wheels() -> None:
@@ -79,6 +89,7 @@ def main(words: list[str]) -> int:
     actions = {
         "dev": lambda: _provide(environment.DEVELOPMENT),
         "train": lambda: _provide(environment.TRAINING),
+        "js": _provide_javascript,
         "lock": lambda: lock.refresh(Console(LOG)),
         "wheels": _print_wheels,
         "clean": _clean,

@@ -12,7 +12,7 @@ from pathlib import Path
 LOG_LINES_SHOWN = 15
 REDRAW_S = 0.5
 
-# What pip and apt print when a download cannot be reached, as opposed to a package that does not build.
+# What pip, apt and npm print when a download cannot be reached, as opposed to a package that does not build.
 _NETWORK_SIGNS = (
     "NewConnectionError",
     "ConnectTimeoutError",
@@ -23,6 +23,10 @@ _NETWORK_SIGNS = (
     "ProxyError",
     "Could not find a version that satisfies the requirement",
     "Failed to fetch",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "ETIMEDOUT",
+    "ECONNREFUSED",
 )
 
 
@@ -35,7 +39,7 @@ class SetupError(Exception):
 
 
 def is_network_failure(output: str) -> bool:
-    """Whether pip or apt gave up because something could not be downloaded."""
+    """Whether pip, apt or npm gave up because something could not be downloaded."""
     return any(sign in output for sign in _NETWORK_SIGNS)
 
 
@@ -105,8 +109,8 @@ class Console:
             output = self.log.read_bytes()[output_begins:].decode(errors="replace")
             tail = output.splitlines()[-LOG_LINES_SHOWN:]
             if is_network_failure(output):
-                remedy = "a download did not arrive; check the network, the proxy and pip's own settings, and try again"
-                tail = tail[-1:]  # the rest is pip's retries
+                remedy = "a download did not arrive; check the network, the proxy and the settings of pip or npm, and try again"
+                tail = tail[-1:]  # the rest is retries
             raise SetupError(f"{title} failed: {remedy} (whole log: {self.log})", tail)
 
     def _show(self, text: str, end: str = "\n") -> None:
