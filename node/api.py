@@ -12,14 +12,15 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from node.engine import EngineError
+from node.engine import EngineError, Sampling
 from node.errors import UserError
 from node.home import write_private
+from node.llama_engine import SEED_MAX, TEMPERATURE_MILLI_MAX
 from node.reports import outcome_json, peers_json, skills_json
 from protocol.answers import answer_of
 from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from node.daemon import Running
 
 _BODY_SIZE_MAX = 4 * QUESTION_SIZE_MAX
+_Form = TypeVar("_Form", bound="_Ask")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -39,6 +41,11 @@ class _Ask(BaseModel):
     question: str
     skill: str | None = None
     deadline_ms: int = Field(DEADLINE_MS_DEFAULT, ge=1, le=DEADLINE_MS_MAX)
+
+
+class _Infer(_Ask):
+    temperature_milli: int = Field(0, ge=0, le=TEMPERATURE_MILLI_MAX)
+    seed: int = Field(0, ge=0, le=SEED_MAX)
 
 
 def _error(status: int, message: str) -> web.Response:
@@ -161,7 +168,7 @@ class Api:
         return await self._audits(request)
 
     async def _ask(self, request: web.Request) -> web.Response:
-        asked = await self._parse(request)
+        asked = await self._parse(request, _Ask)
         if isinstance(asked, web.Response):
             return asked
         node = self._node
@@ -182,15 +189,16 @@ class Api:
 
     async def _infer(self, request: web.Request) -> web.Response:
         """Ask this node's own model and nobody else: for evaluations, and to see what one's model does alone."""
-        asked = await self._parse(request)
+        asked = await self._parse(request, _Infer)
         if isinstance(asked, web.Response):
             return asked
         engine = self._node.engine
         if engine is None:
             return _error(409, "this node has no model; start it with --model NAME or --model FILE.gguf")
         skill = self._node.parameters.skills.get(asked.skill or "")
+        sampling = Sampling(asked.temperature_milli, asked.seed)
         try:
-            completion = await engine.infer(asked.question, skill.tokens_max if skill else 512, asked.deadline_ms)
+            completion = await engine.infer(asked.question, skill.tokens_max if skill else 512, asked.deadline_ms, sampling)
         except EngineError as error:
             return _error(503, str(error))
         return web.json_response(
@@ -201,9 +209,9 @@ class Api:
             }
         )
 
-    async def _parse(self, request: web.Request) -> _Ask | web.Response:
+    async def _parse(self, request: web.Request, form: type[_Form]) -> _Form | web.Response:
         try:
-            return _Ask.model_validate_json(await request.read())
+            return form.model_validate_json(await request.read())
         except ValidationError as error:
             first = error.errors()[0]
             return _error(400, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")

@@ -37,6 +37,21 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen: the likeliest at temperature 0, else drawn by a generator of this inference alone.
+
+    `temperature_milli` is in thousandths. The same prompt, temperature and seed give the same text when nothing else
+    runs; beside others the last bits of the logits may differ, as for any batched arithmetic.
+    """
+
+    temperature_milli: int = 0
+    seed: int = 0
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One finished inference. `elapsed_ms` runs in the worker from the arrival of the request to its last token."""
 
@@ -68,8 +83,8 @@ class Engine(Protocol):
         """Check and load the model; returns when it can answer."""
         ...
 
-    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int) -> Completion:
-        """Answer `prompt` greedily within `deadline_ms` from now. Concurrent calls share the model.
+    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
+        """Answer `prompt` within `deadline_ms` from now. Concurrent calls share the model.
 
         Ends at the model's end-of-generation token, after `max_tokens`, or when the context is full.
         Cancelling the task frees the model's slot.

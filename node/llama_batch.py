@@ -14,6 +14,8 @@ from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from node.engine import GREEDY, Sampling
+
 BATCH_TOKENS_MAX = 128
 """Tokens in one decode step. A longer prompt takes several, so that others move on meanwhile and a large model on a
 slow machine still shows a sign of life between steps."""
@@ -31,6 +33,10 @@ class Piece:
 
 class Decoder(Protocol):
     """The model as the batcher sees it."""
+
+    def begin(self, slot: int, sampling: Sampling) -> None:
+        """A new sequence takes the slot: its tokens are sampled so, by a generator of its own."""
+        ...
 
     def decode(self, pieces: list[Piece]) -> list[int | None] | None:
         """Feed the pieces; per piece the sampled token, or None if none was asked for. None if interrupted."""
@@ -54,6 +60,7 @@ class Inference:
     room: int
     started_ns: int
     deadline_ns: int
+    sampling: Sampling = GREEDY
     prompt_tokens: int = field(init=False)
     cached: int = 0
 
@@ -95,7 +102,8 @@ class Batcher:
         """One decode step; returns those that it finished, with all their tokens."""
         for slot, active in enumerate(self._slots):
             if active is None and self._waiting:
-                self._slots[slot] = self._waiting.popleft()
+                self._slots[slot] = waiting = self._waiting.popleft()
+                self._decoder.begin(slot, waiting.sampling)
         pieces = self._pieces()
         if not pieces:
             return []

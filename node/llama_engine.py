@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from node import llama_frames as frames
 from node import models
-from node.engine import Completion, EngineError, ModelInfo
+from node.engine import GREEDY, Completion, EngineError, ModelInfo, Sampling
 from node.llama_process import WorkerProcess
 
 CONTEXT_TOKENS_DEFAULT = 2_048
@@ -34,6 +34,10 @@ BACKOFF_DOUBLINGS_MAX = 8
 """So the longest wait between two workers is 25.6 s; it is never given up, as the cause may pass."""
 LOSSES_MAX = 3
 """Workers lost in a row, with no answer between, after which calls are refused at once instead of waiting."""
+TEMPERATURE_MILLI_MAX = 5_000
+"""Hotter than this every model writes noise."""
+SEED_MAX = 0xFFFF_FFFE
+"""llama.cpp takes 32 bits, and the largest of them for "draw one": that would be another answer each time."""
 DEADLINE_GRACE_MS = 250
 """The worker reports a missed deadline itself; this much later the caller stops waiting for it."""
 
@@ -126,7 +130,7 @@ class LlamaEngine:
             if not started:
                 await self.close()
 
-    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int) -> Completion:
+    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
         """See Engine."""
         # What a terminal let through may hold halves of characters, which are no text to send.
         raw = prompt.encode("utf-8", errors="replace")
@@ -134,6 +138,11 @@ class LlamaEngine:
             raise EngineError(f"the question is over {frames.PROMPT_BYTES_MAX >> 10} KiB long: shorten it")
         if max_tokens < 1 or deadline_ms < 1:
             raise EngineError(f"{max_tokens} tokens in {deadline_ms} ms is no room for an answer: allow more")
+        if not (0 <= sampling.temperature_milli <= TEMPERATURE_MILLI_MAX and 0 <= sampling.seed <= SEED_MAX):
+            raise EngineError(
+                f"a temperature of {sampling.temperature_milli / 1_000:g} with seed {sampling.seed} is out of range: "
+                f"set 0 to {TEMPERATURE_MILLI_MAX // 1_000} and 0 to {SEED_MAX}"
+            )
         if self._supervisor is None:
             raise self._not_started()
         if self._in_flight >= IN_FLIGHT_MAX:
@@ -141,7 +150,7 @@ class LlamaEngine:
         self._in_flight += 1
         try:
             async with asyncio.timeout((deadline_ms + DEADLINE_GRACE_MS) / 1000):
-                return await self._ask(raw.decode(), max_tokens, deadline_ms)
+                return await self._ask([raw.decode(), max_tokens, deadline_ms, sampling.temperature_milli, sampling.seed])
         except TimeoutError:
             raise EngineError(f"the model missed the deadline of {deadline_ms} ms: allow more time") from None
         finally:
@@ -155,7 +164,7 @@ class LlamaEngine:
             await asyncio.wait((supervisor,))
             self._lose("closed")
 
-    async def _ask(self, prompt: str, max_tokens: int, deadline_ms: int) -> Completion:
+    async def _ask(self, request: frames.Message) -> Completion:
         await self._settled.wait()
         process = self._process
         if not self._ready or process is None:
@@ -163,7 +172,7 @@ class LlamaEngine:
         answer: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
         self._pending[number] = answer
-        process.send([frames.INFER, number, prompt, max_tokens, deadline_ms])
+        process.send([frames.INFER, number, *request])
         try:
             return await answer
         finally:

@@ -8,6 +8,7 @@ import time
 from typing import BinaryIO, NoReturn, Protocol
 
 from node import llama_frames as frames
+from node.engine import Sampling
 from node.llama_batch import Batcher, Decoder, Inference
 
 _MS = 1_000_000
@@ -88,7 +89,7 @@ class Server:
         if message[0] == frames.CANCEL:
             self._batcher.cancel(message[1])
             return
-        _, number, question, max_tokens, deadline_ms = message
+        _, number, question, max_tokens, deadline_ms, temperature_milli, seed = message
         now_ns = time.monotonic_ns()
         tokens = self._model.prompt(question)
         if not 0 < len(tokens) < self._model.context:
@@ -96,7 +97,8 @@ class Server:
             self._fail(number, f"the question takes {len(tokens)} tokens, this model holds 1 to {limit}: change its length")
             return
         room = min(len(tokens) + max_tokens, self._model.context)
-        self._batcher.add(Inference(number, tokens, room, now_ns, now_ns + deadline_ms * _MS))
+        sampling = Sampling(temperature_milli, seed)
+        self._batcher.add(Inference(number, tokens, room, now_ns, now_ns + deadline_ms * _MS, sampling))
 
     def _done(self, inference: Inference) -> None:
         answer = inference.tokens[inference.prompt_tokens :]

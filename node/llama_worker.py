@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from node import llama_frames as frames
+from node.engine import Sampling
 from node.llama_batch import BATCH_TOKENS_MAX, Piece
 from node.llama_server import Server
 from node.llama_template import UnusableTemplateError, split
@@ -75,7 +76,8 @@ class Model:
         self._memory = llama.llama_get_memory(self._context)
         if not self._memory or llama.llama_model_has_encoder(self._model):
             raise RefusedError(f"the model {path} does not write text on from a question: give a generative one")
-        self._sampler = llama.llama_sampler_init_greedy()
+        self._greedy = llama.llama_sampler_init_greedy()
+        self._samplers = [self._greedy] * slots
         self._batch = llama.llama_batch_init(BATCH_TOKENS_MAX, 0, 1)
         self._before, self._after = self._template(path)
 
@@ -106,7 +108,7 @@ class Model:
         self._abort.value = b""
 
     def decode(self, pieces: list[Piece]) -> list[int | None] | None:
-        """One step, greedy; see Decoder."""
+        """One step; see Decoder."""
         batch, count = self._batch, 0
         last: list[int] = []
         for piece in pieces:
@@ -127,9 +129,21 @@ class Model:
             raise RuntimeError(f"llama_decode returned {code}")
         sample = self._llama.llama_sampler_sample
         return [
-            sample(self._sampler, self._context, index) if piece.sample else None
+            sample(self._samplers[piece.slot], self._context, index) if piece.sample else None
             for piece, index in zip(pieces, last, strict=True)
         ]
+
+    def begin(self, slot: int, sampling: Sampling) -> None:
+        """Give the slot the sampler of its next sequence."""
+        llama = self._llama
+        if self._samplers[slot] is not self._greedy:
+            llama.llama_sampler_free(self._samplers[slot])
+        if sampling.temperature_milli == 0:
+            self._samplers[slot] = self._greedy
+            return
+        self._samplers[slot] = chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_temp(sampling.temperature_milli / 1_000))
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(sampling.seed))
 
     def truncate(self, slot: int, length: int) -> int:
         """Forget the slot from `length` on; a recurrent model cannot, and forgets it all."""

@@ -18,7 +18,7 @@ import pytest
 from node import llama_engine as limits
 from node import llama_frames as frames
 from node import models
-from node.engine import Completion, EngineError
+from node.engine import Completion, EngineError, Sampling
 from node.llama_engine import LlamaEngine
 from protocol.exercises import generate
 from tests.tiny_gguf import write_endless
@@ -111,6 +111,25 @@ def test_infer__concurrent_answers_are_those_given_alone(endless: Path) -> None:
             together = await asyncio.gather(*(engine.infer(each, 30, PATIENT_MS) for each in questions))
             assert [each.text for each in together] == [each.text for each in alone]
             assert [each.prompt_tokens for each in together] == [each.prompt_tokens for each in alone]
+
+    asyncio.run(run())
+
+
+def test_infer__samples_by_the_seed_alone_and_greedily_at_temperature_0(endless: Path) -> None:
+    async def run() -> None:
+        async with started(endless, slots=2) as engine:
+
+            async def text(temperature_milli: int, seed: int) -> str:
+                return (await engine.infer("hello", 30, PATIENT_MS, Sampling(temperature_milli, seed))).text
+
+            greedy = (await engine.infer("hello", 30, PATIENT_MS)).text
+            drawn = [await text(1_000, seed) for seed in (1, 2, 1, limits.SEED_MAX)]
+            assert drawn[0] == drawn[2]
+            assert len({greedy, *drawn}) == 4
+            # A slot keeps nothing of the inference before.
+            assert await text(0, 1) == greedy
+            beside = list(await asyncio.gather(text(1_000, 1), text(0, 0)))
+            assert beside == [drawn[0], greedy]
 
     asyncio.run(run())
 
@@ -283,6 +302,8 @@ def test_infer__refuses_what_cannot_be_answered(endless: Path) -> None:
         async with started(endless, context=64) as engine:
             assert "takes 66 tokens, this model holds 1 to 63" in str(await error_of(engine.infer("a" * 64, 1, PATIENT_MS)))
             assert "256 KiB" in str(await error_of(engine.infer("a" * (frames.PROMPT_BYTES_MAX + 1), 1, PATIENT_MS)))
+            for sampling in (Sampling(-1), Sampling(limits.TEMPERATURE_MILLI_MAX + 1), Sampling(1, limits.SEED_MAX + 1)):
+                assert "out of range" in str(await error_of(engine.infer("hello", 1, PATIENT_MS, sampling)))
             assert "no room" in str(await error_of(engine.infer("hello", 0, PATIENT_MS)))
             assert (await engine.infer("a" * 61, 9, PATIENT_MS)).completion_tokens == 1
 
@@ -354,7 +375,7 @@ def kind_of_next(process: subprocess.Popen[bytes]) -> int | None:
 def test_worker__busy_sends_heartbeats_and_ends_with_its_input(endless: Path) -> None:
     with worker(endless, heartbeat_ms=1) as process:
         assert process.stdin is not None
-        process.stdin.write(frames.encode([frames.INFER, 1, "hello", ENDLESS_TOKENS, PATIENT_MS]))
+        process.stdin.write(frames.encode([frames.INFER, 1, "hello", ENDLESS_TOKENS, PATIENT_MS, 0, 0]))
         process.stdin.flush()
         # A context of 20,000 tokens takes far more than four milliseconds to fill.
         assert [kind_of_next(process) for _ in range(5)] == [frames.READY, *[frames.BEAT] * 4]

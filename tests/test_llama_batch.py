@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.engine import Sampling
 from node.llama_batch import BATCH_TOKENS_MAX, Batcher, Inference, Piece
 from node.llama_template import SENTINEL, UnusableTemplateError, split
 
@@ -13,8 +14,8 @@ END = 0
 NEVER = 1 << 62
 
 
-def following(tokens: list[int]) -> int:
-    return sum(tokens) * 31 % 17
+def following(tokens: list[int], seed: int) -> int:
+    return (sum(tokens) * 31 + seed) % 17
 
 
 class PureModel:
@@ -22,8 +23,13 @@ class PureModel:
 
     def __init__(self, slots: int, interrupted: list[bool], *, recurrent: bool) -> None:
         self.fed: list[list[int]] = [[] for _ in range(slots)]
+        self._seeds = [-1] * slots
         self._interrupted = interrupted
         self._recurrent = recurrent
+
+    def begin(self, slot: int, sampling: Sampling) -> None:
+        assert not self.fed[slot]
+        self._seeds[slot] = sampling.seed
 
     def decode(self, pieces: list[Piece]) -> list[int | None] | None:
         assert len({piece.slot for piece in pieces}) == len(pieces)
@@ -33,7 +39,7 @@ class PureModel:
             self.fed[piece.slot] += piece.tokens
         if self._interrupted and self._interrupted.pop():
             return None
-        return [following(self.fed[piece.slot]) if piece.sample else None for piece in pieces]
+        return [following(self.fed[piece.slot], self._seeds[piece.slot]) if piece.sample else None for piece in pieces]
 
     def truncate(self, slot: int, length: int) -> int:
         kept = 0 if self._recurrent else length
@@ -44,10 +50,10 @@ class PureModel:
         return token == END
 
 
-def alone(prompt: list[int], room: int) -> list[int]:
+def alone(prompt: list[int], room: int, seed: int) -> list[int]:
     tokens = list(prompt)
     while len(tokens) < room:
-        token = following(tokens)
+        token = following(tokens, seed)
         if token == END:
             break
         tokens.append(token)
@@ -70,7 +76,7 @@ def test_batch__each_answer_is_the_one_given_alone(
     model = PureModel(slots, interrupted, recurrent=recurrent)
     batcher = Batcher(model, slots)
     for number, (prompt, more) in enumerate(requests):
-        batcher.add(Inference(number, list(prompt), len(prompt) + more, 0, NEVER))
+        batcher.add(Inference(number, list(prompt), len(prompt) + more, 0, NEVER, Sampling(700, number)))
     answers = {each.number: each.tokens for each in batcher.step()}
     for number in cancelled - answers.keys():
         batcher.cancel(number)
@@ -79,7 +85,7 @@ def test_batch__each_answer_is_the_one_given_alone(
     for number, (prompt, more) in enumerate(requests):
         assert number in answers or number in cancelled
         if number in answers:
-            assert answers[number] == alone(prompt, len(prompt) + more)
+            assert answers[number] == alone(prompt, len(prompt) + more, number)
     assert model.fed == [[] for _ in range(slots)]
 
 
