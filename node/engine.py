@@ -10,12 +10,14 @@ from typing import Protocol
 class EngineError(Exception):
     """The model cannot answer. The message is one line that names the thing and the remedy.
 
-    `retryable` says whether the same call may succeed a moment later, here or on another node.
+    `retryable` says whether the same call may succeed a moment later, here or on another node; `too_long`, that the
+    prompt does not fit this model and never will.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+    def __init__(self, message: str, *, retryable: bool = False, too_long: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.too_long = too_long
 
 
 @dataclass(frozen=True, slots=True)

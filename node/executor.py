@@ -213,13 +213,13 @@ class Executor:
             done = EffectDone(effect.effect, error="this node has no model")
         else:
             try:
-                completion = await self._engine.infer(effect.prompt, effect.tokens_max, effect.deadline_ms)
+                completion = await self._engine.infer(effect.question, effect.tokens_max, effect.deadline_ms)
                 result = InferenceResult(
                     completion.text, completion.prompt_tokens, completion.completion_tokens, completion.elapsed_ms
                 )
                 done = EffectDone(effect.effect, result=result)
             except EngineError as error:
-                done = EffectDone(effect.effect, error=str(error))
+                done = EffectDone(effect.effect, error=str(error), too_long=error.too_long)
         self._running.pop(effect.effect, None)
         self.feed(done)
 

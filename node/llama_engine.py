@@ -135,7 +135,7 @@ class LlamaEngine:
         # What a terminal let through may hold halves of characters, which are no text to send.
         raw = prompt.encode("utf-8", errors="replace")
         if len(raw) > frames.PROMPT_BYTES_MAX:
-            raise EngineError(f"the question is over {frames.PROMPT_BYTES_MAX >> 10} KiB long: shorten it")
+            raise EngineError(f"the question is over {frames.PROMPT_BYTES_MAX >> 10} KiB long: shorten it", too_long=True)
         if max_tokens < 1 or deadline_ms < 1:
             raise EngineError(f"{max_tokens} tokens in {deadline_ms} ms is no room for an answer: allow more")
         if not (0 <= sampling.temperature_milli <= TEMPERATURE_MILLI_MAX and 0 <= sampling.seed <= SEED_MAX):
@@ -241,7 +241,7 @@ class LlamaEngine:
             if kind == frames.DONE:
                 answer.set_result(Completion(*message[2:]))
             else:
-                answer.set_exception(EngineError(str(message[2])))
+                answer.set_exception(EngineError(str(message[2]), too_long=bool(message[3])))
 
     def _lose(self, reason: str) -> None:
         self._ready = False

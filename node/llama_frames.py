@@ -2,7 +2,7 @@
 
 To the worker:  [INFER, number, prompt, max_tokens, deadline_ms, temperature_milli, seed]   [CANCEL, number]
 From it:        [BEAT]   [READY, tokens_per_s]   [REFUSED, message]
-                [DONE, number, text, prompt_tokens, completion_tokens, elapsed_ms]   [FAILED, number, message]
+                [DONE, number, text, prompt_tokens, completion_tokens, elapsed_ms]   [FAILED, number, message, too_long]
 The worker ends when its standard input does. It imports this file, so nothing heavy may be imported here.
 """
 

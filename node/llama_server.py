@@ -94,7 +94,8 @@ class Server:
         tokens = self._model.prompt(question)
         if not 0 < len(tokens) < self._model.context:
             limit = self._model.context - 1
-            self._fail(number, f"the question takes {len(tokens)} tokens, this model holds 1 to {limit}: change its length")
+            error = f"the question takes {len(tokens)} tokens, this model holds 1 to {limit}: change its length"
+            self._fail(number, error, too_long=len(tokens) > limit)
             return
         room = min(len(tokens) + max_tokens, self._model.context)
         sampling = Sampling(temperature_milli, seed)
@@ -106,5 +107,5 @@ class Server:
         text = self._model.text(answer)
         self.send([frames.DONE, inference.number, text, inference.prompt_tokens, len(answer), elapsed_ms])
 
-    def _fail(self, number: int, message: str) -> None:
-        self.send([frames.FAILED, number, message])
+    def _fail(self, number: int, message: str, *, too_long: bool = False) -> None:
+        self.send([frames.FAILED, number, message, too_long])

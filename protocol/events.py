@@ -94,11 +94,15 @@ class InferenceResult:
 
 @dataclass(frozen=True, slots=True)
 class EffectDone:
-    """The driver finished effect `effect`; `error` is a one-line reason on failure, `result` belongs to `Infer`."""
+    """The driver finished effect `effect`; `error` is a one-line reason on failure, `result` belongs to `Infer`.
+
+    `too_long` says of a failed `Infer` that the model would fail on it every time: the question is over its context.
+    """
 
     effect: int
     error: str | None = None
     result: InferenceResult | None = None
+    too_long: bool = False
 
 
 Input: TypeAlias = (
@@ -153,10 +157,11 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Infer:
-    """Run the local model; answered by `EffectDone` with a result or an error."""
+    """Run the local model on a question whose answer is of type `kind`; answered by `EffectDone` with a result or an error."""
 
     effect: int
-    prompt: str
+    question: str
+    kind: str
     tokens_max: int
     deadline_ms: int
 

@@ -84,7 +84,7 @@ class Execution:
         lease = Lease(envelope.sender, award, envelope.id, effect, now_ms + award.lease_ms // PROGRESS_SHARE)
         self._leases[envelope.id] = lease
         self._by_effect[effect] = lease
-        self._outbox.emit(Infer(effect, award.question, beacon.tokens_max, max(1, bid.ends_mono_ms - now_ms)))
+        self._outbox.emit(Infer(effect, award.question, beacon.answer, beacon.tokens_max, max(1, bid.ends_mono_ms - now_ms)))
 
     def on_cancel(self, envelope: Envelope, cancel: Cancel) -> None:
         """The requester needs the result no more."""
@@ -107,7 +107,9 @@ class Execution:
             return False
         self._drop(lease)
         if done.result is None:
-            self._decline(lease.requester, lease.award, lease.award_id, "model")
+            # A model that is whole and too small is no fault of its node: the requester must not take it for a miss.
+            reason = "length" if done.too_long else "model"
+            self._decline(lease.requester, lease.award, lease.award_id, reason)
             self._outbox.log("warning", "inference_failed", {"reason": done.error or "unknown"})
             return True
         award, result = lease.award, done.result

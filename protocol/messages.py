@@ -144,7 +144,7 @@ class Decline(_StepMessage):
     TYPE: ClassVar[str] = "decline"
     RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
         "award": raw(ID_SIZE),
-        "reason": one_of("busy", "input", "model"),
+        "reason": one_of("busy", "input", "length", "model"),
     }
 
 

@@ -130,7 +130,7 @@ class Host:
                 if not self.network.connect(self, effect.peer):
                     self.network.after(0, self, EffectDone(effect.effect, error="no answer"))
             case Infer():
-                solution = self.solver(effect.prompt, self._draws)
+                solution = self.solver(effect.question, self._draws)
                 result = InferenceResult(solution.text, 20, solution.tokens, solution.elapsed_ms)
                 done = EffectDone(effect.effect, solution.error, None if solution.error else result)
                 self._running[effect.effect] = self.network.after(solution.elapsed_ms, self, done)

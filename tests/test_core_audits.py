@@ -92,6 +92,7 @@ def verdicts(bench: Bench, peer: KeySigner) -> tuple[int, int, int]:
         ("abstains", (0, 0, 1)),
         ("model", (0, 1, 1)),
         ("busy", (0, 0, 0)),
+        ("length", (0, 0, 0)),
         ("lost", (0, 0, 0)),
     ],
 )
@@ -103,7 +104,7 @@ def test_audit__counts(what: str, expected: tuple[int, int, int]) -> None:
     gold = solve_arith(award[1].question)
     if what == "lost":
         bench.step(PeerLost(others[0].public_key))
-    elif what in ("model", "busy"):
+    elif what in ("model", "busy", "length"):
         bench.hear(others[0], Decline(award[1].task, 0, 0, award[0].id, what))
     else:
         answer(bench, award, others, {"right": f"answer: {gold}", "wrong": "answer: -1", "abstains": "hm"}[what])

@@ -114,7 +114,7 @@ def test_executor__bids_accepts_infers_and_sends_the_result() -> None:
     effects = bench.hear(STRANGER, award)
     ((_, taken),) = sent(effects, Accept)
     (infer,) = [effect for effect in effects if isinstance(effect, Infer)]
-    assert (infer.prompt, infer.tokens_max, infer.deadline_ms) == (QUESTION, 256, 60_000)
+    assert (infer.question, infer.kind, infer.tokens_max, infer.deadline_ms) == (QUESTION, "number", 256, 60_000)
     assert bench.core.leases == 1
     ((envelope, result),) = sent(bench.step(EffectDone(infer.effect, result=InferenceResult("answer: 4", 5, 6, 7))), Result)
     assert envelope.to == STRANGER.public_key
@@ -200,11 +200,12 @@ def test_leases__are_bounded() -> None:
     assert bench.core.leases == LEASES_MAX
 
 
-def test_failed_inference__gives_the_lease_back() -> None:
+@pytest.mark.parametrize(("too_long", "reason"), [(False, "model"), (True, "length")])
+def test_failed_inference__gives_the_lease_back(too_long: bool, reason: str) -> None:  # noqa: FBT001 - pytest's
     bench = Bench(("arith",))
     effects = bench.hear(STRANGER, offered(bench, STRANGER)[0])
-    done = replace(inferred(effects, ""), result=None, error="the worker died")
-    assert [body.reason for _, body in sent(bench.step(done), Decline)] == ["model"]
+    done = replace(inferred(effects, ""), result=None, error="the worker died", too_long=too_long)
+    assert [body.reason for _, body in sent(bench.step(done), Decline)] == [reason]
     assert bench.core.leases == 0
 
 

@@ -300,8 +300,12 @@ def test_infer__refuses_what_cannot_be_answered(endless: Path) -> None:
         engine = LlamaEngine(endless)
         assert "start the engine first" in str(await error_of(engine.infer("hello", 1, PATIENT_MS)))
         async with started(endless, context=64) as engine:
-            assert "takes 66 tokens, this model holds 1 to 63" in str(await error_of(engine.infer("a" * 64, 1, PATIENT_MS)))
-            assert "256 KiB" in str(await error_of(engine.infer("a" * (frames.PROMPT_BYTES_MAX + 1), 1, PATIENT_MS)))
+            over_context = await error_of(engine.infer("a" * 64, 1, PATIENT_MS))
+            assert "takes 66 tokens, this model holds 1 to 63" in str(over_context)
+            over_frame = await error_of(engine.infer("a" * (frames.PROMPT_BYTES_MAX + 1), 1, PATIENT_MS))
+            assert "256 KiB" in str(over_frame)
+            assert over_context.too_long
+            assert over_frame.too_long
             for sampling in (Sampling(-1), Sampling(limits.TEMPERATURE_MILLI_MAX + 1), Sampling(1, limits.SEED_MAX + 1)):
                 assert "out of range" in str(await error_of(engine.infer("hello", 1, PATIENT_MS, sampling)))
             assert "no room" in str(await error_of(engine.infer("hello", 0, PATIENT_MS)))
