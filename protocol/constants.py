@@ -44,6 +44,31 @@ DIAL_DELAY_MS: Final = 200
 JOIN_MS: Final = 250
 DIAL_BACKOFF_MS_MIN: Final = 1_000
 DIAL_BACKOFF_MS_MAX: Final = 60_000
+# Up to this share of a wait is added by lot, or all nodes would come back to a restarted one in the same instant.
+DIAL_JITTER_SHARE: Final = 4
+# Dials under way, and those of peers that one source named and nobody has met: what one source makes up cannot keep the
+# records of the others waiting.
+DIALS_AT_ONCE_MAX: Final = 32
+DIALS_PER_SOURCE_MAX: Final = 16
+# Attempts at one host and port, at once and later one in each period: as many as the back-off of one unreachable peer makes.
+DIALS_PER_TARGET_MAX: Final = 6
+DIAL_TARGET_MS: Final = 60_000
+# The same for all ports of a host: a machine may run a whole developer network.
+DIALS_PER_HOST_MAX: Final = 64
+DIAL_HOST_MS: Final = 5_000
+# Targets and hosts whose attempts are remembered.
+DIAL_TARGETS_MAX: Final = 4_096
+# Peers that were never met, by who named them: twice what a peer hands over at once, and half the table for gossip, of
+# which nobody knows who made it up.
+STRANGERS_PER_SOURCE_MAX: Final = 128
+STRANGERS_GOSSIPED_MAX: Final = 512
+# Addresses kept on disk of peers that were met, and for how long after: a node that was away for a month still gets home.
+PEERS_SAVED_MAX: Final = 256
+PEER_SAVED_MS_MAX: Final = 30 * 86_400_000
+# They are written together after this time, so a crowd that comes and goes costs a write a second; and again after the
+# longer one if nothing but the time has changed.
+PEER_SAVE_DELAY_MS: Final = 1_000
+PEER_SAVE_AGAIN_MS: Final = 3_600_000
 
 # --- Questions and answers
 # A question must fit an envelope beside its other fields, in any script (four bytes a character at most).
@@ -104,4 +129,6 @@ assert WINDOW_MS_MIN < WINDOW_MS_MAX < DEADLINE_MS_DEFAULT
 assert RECORD_REFRESH_MS * 3 <= RECORD_LIFETIME_MS_MAX
 assert QUESTION_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert RESULT_TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
-assert RECORDS_SHARED_MAX <= PEERS_MAX
+assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
+assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
+assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET

@@ -82,8 +82,8 @@ class Core:
         self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
         self._seen = SeenCache()
         self._watermark_ms = 0
-        self.peers = PeerTable(self._outbox)
         self.evidence = EvidenceBook()
+        self.peers = PeerTable(self._outbox, entropy, self.evidence.peers)
         self._requirement_map = requirement_map or RequirementMap(parameters)
         self._execution = Execution(self._outbox)
         self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
@@ -169,6 +169,7 @@ class Core:
                 self._issue_record()
             case AddressesChanged():
                 self._own = replace(self._own, addresses=event.addresses)
+                self.peers.own_addresses = event.addresses
                 self._issue_record()
             case EffectDone():
                 if not self._execution.on_effect_done(event):
@@ -225,7 +226,7 @@ class Core:
             check_for(envelope, self.parameters.network, self._recipients)
             check_fresh(envelope, self._outbox.now.wall_ms)
             if envelope.type == RECORD:
-                self._on_record(envelope, data)
+                self._on_record(envelope, data, source)
                 return
             if source is not None and source != envelope.sender:
                 # Only records are handed on. A peer speaks on its channel for itself, so it cannot fill the seen cache
@@ -238,11 +239,11 @@ class Core:
             # Counted, not logged line by line: a flood must not become a flood of log lines.
             self.rejected[error.code] += 1
 
-    def _on_record(self, envelope: Envelope, data: bytes) -> None:
+    def _on_record(self, envelope: Envelope, data: bytes, source: bytes | None) -> None:
         if envelope.to != RECORDS:
             raise RemoteProtocolError("recipient", "a record is addressed to all")
         if envelope.sender != self.me:
-            self.peers.learn(envelope, data)
+            self.peers.learn(envelope, data, source)
 
     def _dispatch(self, envelope: Envelope) -> None:
         if envelope.type == Beacon.TYPE:
@@ -387,8 +388,7 @@ class Core:
             if table == "evidence":
                 self.evidence.restore(key, value)
             elif table == "peers":
-                self._receive(value, key)
-                if self.peers.get(key) is None:
+                if not self.peers.restore(key, value, self.parameters.network):
                     # Too old or damaged: nothing that the table does not hold stays on disk.
                     self._outbox.emit(Persist("peers", key, None))
             elif (table, key) == ("node", b"watermark"):

@@ -155,6 +155,10 @@ class EvidenceBook:
             misses += miss * EVIDENCE_ONE * factor
         return Counts(hits >> 16, misses >> 16)
 
+    def peers(self) -> frozenset[bytes]:
+        """Of whom there is evidence in any skill."""
+        return frozenset(peer for peer, _ in self._days)
+
     def counts_over(self, peer: bytes, skills: tuple[str, ...], wall_ms: int) -> Counts:
         """Counts pooled over several skills: what is known of a peer when a question fits none."""
         pooled = [self.counts(peer, skill, wall_ms) for skill in skills]

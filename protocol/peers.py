@@ -1,23 +1,41 @@
-"""The peers this node knows: their records, who is connected, whom to dial next."""
+"""The peers this node knows: their records, who is connected, whom to dial next, and whom to remember.
+
+Three kinds, and each may displace only its like or less: peers that are connected or have evidence here; peers that were
+met, whose addresses are saved and outlive a restart; and strangers, of whom others handed over a record. A fresh key costs
+nothing, so strangers are counted by who named them, and a crowd of them displaces its own.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocol.addresses import DialBudget, host_of, worth_dialling
 from protocol.capability import Record
 from protocol.constants import (
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
     DIAL_DELAY_MS,
+    DIAL_JITTER_SHARE,
+    DIALS_AT_ONCE_MAX,
+    DIALS_PER_SOURCE_MAX,
     JOIN_MS,
+    PEER_SAVE_AGAIN_MS,
+    PEER_SAVE_DELAY_MS,
+    PEER_SAVED_MS_MAX,
     PEERS_MAX,
+    PEERS_SAVED_MAX,
     RECORD_LIFETIME_MS_MAX,
     RECORDS_SHARED_MAX,
+    STRANGERS_GOSSIPED_MAX,
+    STRANGERS_PER_SOURCE_MAX,
 )
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
-from protocol.events import Dial, Instant, Persist, Send
+from protocol.events import Dial, Persist, Send
+from protocol.meeting import Meeting
 from protocol.outbox import Outbox
 
 
@@ -25,26 +43,43 @@ from protocol.outbox import Outbox
 class Peer:
     """What is known of one peer. `record_data` is its signed envelope, to be handed on as it is.
 
-    `tried` says whether it was ever connected or a dial ended: until then it may be about to join.
+    `tried` says whether it was ever connected or a dial ended: until then it may be about to join. `source` is who named
+    it first, None for gossip. `hint` are addresses from an earlier run: to dial, and nothing else.
     """
 
+    source: bytes | None = None
     record: Record | None = None
     record_data: bytes = b""
     record_expires_ms: int = 0
     connected: bool = False
     tried: bool = False
     dialling: int | None = None
+    dialled: tuple[str, ...] = ()
     backoff_ms: int = DIAL_BACKOFF_MS_MIN
     dial_at_ms: int = 0
+    meeting: Meeting | None = None
+    hint: tuple[str, ...] = ()
+    saved_at_ms: int = 0
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it says that it is, or said in an earlier run."""
+        return self.record.addresses if self.record is not None else self.hint
 
 
 class PeerTable:
-    """Bounded table of peers, keyed by public key."""
+    """Bounded table of peers, keyed by public key. `evidenced` names the peers of whom there is evidence."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, entropy: Callable[[int], bytes], evidenced: Callable[[], frozenset[bytes]]) -> None:
         self._outbox = outbox
+        self._entropy = entropy
+        self._evidenced = evidenced
         self._peers: dict[bytes, Peer] = {}
+        self._budget = DialBudget()
         self._next_dial_ms: int | None = None
+        self._unsaved: set[bytes] = set()
+        self._save_at_ms: int | None = None
+        self.own_addresses: tuple[str, ...] = ()
         self.joined_at_ms = 0
 
     def get(self, peer: bytes) -> Peer | None:
@@ -77,15 +112,27 @@ class PeerTable:
             if peer.record_expires_ms > wall_ms
         )
 
+    # --- What happens to a peer
+
     def connect(self, key: bytes, own_record: bytes) -> None:
         """A channel is up: hand over our record and those of others, so a newcomer knows the network at once."""
+        now = self._outbox.now
         if not self.connected():
-            self.joined_at_ms = self._outbox.now.mono_ms + JOIN_MS
-        peer = self._entry(key)
-        peer.connected, peer.tried, peer.dialling, peer.backoff_ms = True, True, None, DIAL_BACKOFF_MS_MIN
-        wall_ms = self._outbox.now.wall_ms
+            self.joined_at_ms = now.mono_ms + JOIN_MS
+        peer = self._peers.get(key)
+        if peer is None:
+            self._make_room(None)
+            peer = self._peers[key] = Peer(source=key)
+        if len(peer.dialled) == 1:
+            # Of several nobody knows which one led there, and the others may be a third party's.
+            self._budget.refund(peer.dialled[0])
+        peer.connected, peer.tried, peer.dialling, peer.dialled = True, True, None, ()
+        peer.backoff_ms = DIAL_BACKOFF_MS_MIN
+        peer.meeting = Meeting.again(peer.meeting, now.wall_ms)
+        self._mark_unsaved(key, peer)
+        self._schedule(now.mono_ms)
         self._outbox.emit(Send(self._outbox.number(), key, own_record))
-        others = [other for other_key, other in self.all() if other_key != key and other.record_expires_ms > wall_ms]
+        others = [other for other_key, other in self.all() if other_key != key and other.record_expires_ms > now.wall_ms]
         # Those we are connected to and heard of last are the likeliest to be there.
         others.sort(key=lambda other: (not other.connected, -other.record_expires_ms))
         for other in others[:RECORDS_SHARED_MAX]:
@@ -94,26 +141,38 @@ class PeerTable:
     def lose(self, key: bytes) -> None:
         """The channel ended; dial again after the first backoff."""
         peer = self._peers.get(key)
-        if peer is not None:
-            peer.connected = False
-            peer.dial_at_ms = self._outbox.now.mono_ms + peer.backoff_ms
-            self._schedule(peer.dial_at_ms)
+        if peer is None:
+            return
+        peer.connected = False
+        if peer.record is None and not peer.hint:
+            # It never said who it is: there is nothing to keep, and such as it could fill the table.
+            del self._peers[key]
+            return
+        peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
+        self._mark_unsaved(key, peer)
+        self._wait(peer)
 
-    def learn(self, envelope: Envelope, data: bytes) -> None:
+    def learn(self, envelope: Envelope, data: bytes, source: bytes | None) -> None:
         """Take in a record; raises `RemoteProtocolError` if a later one is known. The same one again is no fault."""
         record = Record.parse(envelope.body)
-        known = self._peers.get(envelope.sender)
-        if known is not None and known.record_data == data:
-            return
-        if known is not None and known.record is not None and record.sequence <= known.record.sequence:
+        key, peer = envelope.sender, self._peers.get(envelope.sender)
+        if peer is not None and peer.record is not None and record.sequence <= peer.record.sequence:
+            if peer.record_data == data:
+                return
             raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
-        peer = self._entry(envelope.sender)
+        if peer is None:
+            if not self._admit(source):
+                return
+            peer = self._peers[key] = Peer(source=source)
+        moved = record.addresses != peer.addresses
         peer.record, peer.record_data, peer.record_expires_ms = record, data, envelope.expires_ms
-        if record.addresses:
-            self._outbox.emit(Persist("peers", envelope.sender, data))
-        if not peer.connected and peer.dialling is None:
+        if peer.connected:
+            peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
+            if moved or self._outbox.now.wall_ms >= peer.saved_at_ms + PEER_SAVE_AGAIN_MS:
+                self._mark_unsaved(key, peer)
+        elif peer.dialling is None:
             # Both ends learn of each other at the same time; the smaller key dials at once, the other only if that failed.
-            delay_ms = 0 if self._outbox.me < envelope.sender else DIAL_DELAY_MS
+            delay_ms = 0 if self._outbox.me < key else DIAL_DELAY_MS
             peer.dial_at_ms = max(peer.dial_at_ms, self._outbox.now.mono_ms + delay_ms)
             self._schedule(peer.dial_at_ms)
 
@@ -121,54 +180,183 @@ class PeerTable:
         """Double the backoff of the peer that effect `effect` dialled; whether there was one."""
         for peer in self._peers.values():
             if peer.dialling == effect:
-                peer.dialling, peer.tried = None, True
-                peer.dial_at_ms = self._outbox.now.mono_ms + peer.backoff_ms
+                peer.dialling, peer.dialled, peer.tried = None, (), True
+                self._wait(peer)
                 peer.backoff_ms = min(2 * peer.backoff_ms, DIAL_BACKOFF_MS_MAX)
-                self._schedule(peer.dial_at_ms)
+                self._schedule(self._outbox.now.mono_ms)  # another one may have waited for this dial to end
                 return True
         return False
 
+    # --- Time
+
     def deadline_ms(self) -> int | None:
         """When `advance` has something to do."""
-        return self._next_dial_ms
+        return min((due for due in (self._next_dial_ms, self._save_at_ms) if due is not None), default=None)
 
     def advance(self) -> None:
-        """Dial who is due, up to the target number of connections."""
-        now = self._outbox.now
-        if self._next_dial_ms is None or now.mono_ms < self._next_dial_ms:
-            return
-        self._next_dial_ms = None
-        busy = sum(peer.connected or peer.dialling is not None for peer in self._peers.values())
-        for key, peer in self.all():
-            if peer.connected or peer.dialling is not None or not self._dialable(peer, now):
-                continue
-            if busy >= CONNECTIONS_TARGET:
-                return
-            if peer.dial_at_ms > now.mono_ms:
-                self._schedule(peer.dial_at_ms)
-                continue
-            busy += 1
-            peer.dialling = self._outbox.number()
-            assert peer.record is not None
-            self._outbox.emit(Dial(peer.dialling, key, peer.record.addresses))
+        """Dial who is due, up to the target number of connections, and write down who was met."""
+        now_ms = self._outbox.now.mono_ms
+        if self._save_at_ms is not None and self._save_at_ms <= now_ms:
+            self._save()
+        if self._next_dial_ms is not None and self._next_dial_ms <= now_ms:
+            self._next_dial_ms = None
+            self._dial()
 
-    def _dialable(self, peer: Peer, now: Instant) -> bool:
-        return (
-            peer.record is not None
-            and bool(peer.record.addresses)
-            and peer.record_expires_ms > now.wall_ms - RECORD_LIFETIME_MS_MAX
-        )
+    def _dial(self) -> None:
+        now_ms = self._outbox.now.mono_ms
+        busy = sum(peer.connected or peer.dialling is not None for peer in self._peers.values())
+        under_way = Counter(peer.source for peer in self._peers.values() if peer.dialling is not None and peer.meeting is None)
+        dials = sum(peer.dialling is not None for peer in self._peers.values())
+        for key, peer in sorted(self._peers.items(), key=_whom_first):
+            if peer.connected or peer.dialling is not None or not self._dialable(peer):
+                continue
+            if busy >= CONNECTIONS_TARGET or dials >= DIALS_AT_ONCE_MAX:
+                return  # the end of a connection or of a dial schedules the next look
+            if peer.dial_at_ms > now_ms:
+                self._schedule(peer.dial_at_ms)
+            elif peer.meeting is not None or under_way[peer.source] < DIALS_PER_SOURCE_MAX:
+                begun = self._begin(key, peer)
+                busy, dials = busy + begun, dials + begun
+                under_way[peer.source] += begun and peer.meeting is None
+
+    def _begin(self, key: bytes, peer: Peer) -> bool:
+        """Dial those of a peer's addresses that may be tried now, else look again when one may."""
+        now_ms = self._outbox.now.mono_ms
+        worth = worth_dialling(peer.addresses, self.own_addresses)
+        found = tuple(address for address in worth if self._budget.due_ms(address, now_ms) <= now_ms)
+        if not found:
+            # Nowhere to go from here, until it says another address; or not yet.
+            again_ms = [self._budget.due_ms(address, now_ms) for address in worth]
+            peer.dial_at_ms = min(again_ms, default=now_ms + DIAL_BACKOFF_MS_MAX)
+            peer.tried = True
+            self._schedule(peer.dial_at_ms)
+            return False
+        for address in found:
+            self._budget.spend(address, now_ms)
+        peer.dialling, peer.dialled = self._outbox.number(), found
+        self._outbox.emit(Dial(peer.dialling, key, found))
+        return True
+
+    def _dialable(self, peer: Peer) -> bool:
+        wall_ms = self._outbox.now.wall_ms
+        if not peer.addresses:
+            return False
+        if peer.record_expires_ms > wall_ms - RECORD_LIFETIME_MS_MAX:
+            return True
+        return peer.meeting is not None and peer.meeting.last_ms > wall_ms - PEER_SAVED_MS_MAX
+
+    def _wait(self, peer: Peer) -> None:
+        lot = int.from_bytes(self._entropy(4), "big")
+        jitter_ms = lot * (peer.backoff_ms // DIAL_JITTER_SHARE) >> 32
+        peer.dial_at_ms = self._outbox.now.mono_ms + peer.backoff_ms + jitter_ms
+        self._schedule(peer.dial_at_ms)
 
     def _schedule(self, mono_ms: int) -> None:
         self._next_dial_ms = mono_ms if self._next_dial_ms is None else min(self._next_dial_ms, mono_ms)
 
-    def _entry(self, key: bytes) -> Peer:
-        if key not in self._peers and len(self._peers) >= PEERS_MAX:
-            self._drop_one()
-        return self._peers.setdefault(key, Peer())
+    # --- Bounds
 
-    def _drop_one(self) -> None:
-        # A peer that nobody refreshed goes first; connected ones only if all are connected.
-        gone = min(self._peers, key=lambda key: (self._peers[key].connected, self._peers[key].record_expires_ms, key))
-        del self._peers[gone]
-        self._outbox.emit(Persist("peers", gone, None))
+    def _strangers(self) -> dict[bytes | None, list[bytes]]:
+        """Keys of peers without meeting and evidence, by who named them; whoever goes first stands first."""
+        evidenced = self._evidenced()
+        found: dict[bytes | None, list[bytes]] = {}
+        for key, peer in self._peers.items():
+            if peer.meeting is None and key not in evidenced:
+                found.setdefault(peer.source, []).append(key)
+        for keys in found.values():
+            keys.sort(key=lambda key: (not self._peers[key].tried, self._peers[key].record_expires_ms, key))
+        return found
+
+    def _admit(self, source: bytes | None) -> bool:
+        """Make room for one more stranger that `source` names; False if it must stay outside."""
+        strangers = self._strangers()
+        of_source = strangers.get(source, [])
+        if len(of_source) >= (STRANGERS_GOSSIPED_MAX if source is None else STRANGERS_PER_SOURCE_MAX):
+            self._drop(of_source[0])
+        elif len(self._peers) >= PEERS_MAX:
+            if not strangers:
+                return False
+            self._make_room(strangers)
+        return True
+
+    def _make_room(self, strangers: dict[bytes | None, list[bytes]] | None) -> None:
+        """Drop one if the table is full: a stranger of the source that named most, else whoever was met and is worth least."""
+        if len(self._peers) < PEERS_MAX:
+            return
+        strangers = self._strangers() if strangers is None else strangers
+        if strangers:
+            crowd = max(strangers.items(), key=lambda item: (len(item[1]), item[0] or b""))[1]
+            self._drop(crowd[0])
+            return
+        gone = self._by_worth()
+        self._drop(next((key for key in reversed(gone) if not self._peers[key].connected), gone[-1]))
+
+    def _drop(self, key: bytes) -> None:
+        peer = self._peers.pop(key)
+        self._unsaved.discard(key)
+        if peer.saved_at_ms:
+            self._outbox.emit(Persist("peers", key, None))
+
+    def _by_worth(self) -> list[bytes]:
+        """Peers that were met, whoever is most worth keeping first: evidence, days, the emptiest host, the longest known."""
+        evidenced = self._evidenced()
+        met = {key: peer.meeting for key, peer in self._peers.items() if peer.meeting is not None}
+        hosts = {key: host_of(addresses[0]) if (addresses := self._peers[key].addresses) else "" for key in met}
+        crowd = Counter(hosts.values())
+
+        def rank(key: bytes) -> tuple[object, ...]:
+            return key not in evidenced, -met[key].days, crowd[hosts[key]], met[key].first_ms, key
+
+        return sorted(met, key=rank)
+
+    # --- What outlives a restart
+
+    def restore(self, key: bytes, value: bytes, network: bytes) -> bool:
+        """Take back a saved peer as somebody to dial; False if it is damaged or too old to keep."""
+        now = self._outbox.now
+        try:
+            meeting, envelope, data = Meeting.restored(value, key, network)
+            addresses = Record.parse(envelope.body).addresses
+        except RemoteProtocolError:
+            return False
+        if meeting.last_ms <= now.wall_ms - PEER_SAVED_MS_MAX or len(self._peers) >= PEERS_SAVED_MAX:
+            return False
+        # Its clock or ours may have gone back since; nothing is met in the future.
+        meeting = meeting.not_after(now.wall_ms)
+        self._peers[key] = Peer(source=key, record_data=data, meeting=meeting, hint=addresses, saved_at_ms=meeting.last_ms or 1)
+        self._schedule(now.mono_ms)
+        return True
+
+    def _mark_unsaved(self, key: bytes, peer: Peer) -> None:
+        if peer.addresses:
+            self._unsaved.add(key)
+            if self._save_at_ms is None:
+                self._save_at_ms = self._outbox.now.mono_ms + PEER_SAVE_DELAY_MS
+
+    def _save(self) -> None:
+        """Write down those of the unsaved that are worth it, and forget on disk whom they displace."""
+        self._save_at_ms = None
+        worth = [key for key in self._by_worth() if self._peers[key].addresses]
+        kept = frozenset(worth[:PEERS_SAVED_MAX])
+        for key in worth[PEERS_SAVED_MAX:]:
+            peer = self._peers[key]
+            if peer.saved_at_ms:
+                peer.saved_at_ms = 0
+                self._outbox.emit(Persist("peers", key, None))
+            if not peer.connected:
+                # No better than somebody that another one named: so met peers beyond the bound fill no table.
+                peer.meeting, peer.source = None, None
+        for key in sorted(self._unsaved & kept):
+            peer = self._peers[key]
+            assert peer.meeting is not None
+            peer.saved_at_ms = self._outbox.now.wall_ms
+            self._outbox.emit(Persist("peers", key, peer.meeting.saved(peer.record_data)))
+        self._unsaved.clear()
+
+
+def _whom_first(item: tuple[bytes, Peer]) -> tuple[object, ...]:
+    """Who was met last and on most days first, then strangers by how often they failed."""
+    key, peer = item
+    if peer.meeting is not None:
+        return False, -peer.meeting.last_day, -peer.meeting.days, -peer.meeting.last_ms, key
+    return True, peer.backoff_ms, 0, 0, key
