@@ -10,7 +10,7 @@ export PYTHON
 .PHONY: help demo test lint models bench lock clean setup setup-train
 
 help:
-	@echo "make demo    seven real nodes on this machine answer 40 questions (first time: about 5 minutes of set-up)"
+	@echo "make demo    a network of real nodes on this machine answers 40 questions (first time: about 5 minutes of set-up)"
 	@echo "make test    the tests"
 	@echo "make lint    ruff, mypy and import-linter"
 	@echo "make models  train the tiny models again (torch, 35 to 60 minutes)"

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from node.dev.homes import remove_leftovers
 from node.dev.liar import lie
-from node.dev.network import DevNode, network, roles
+from node.dev.network import DevNode, network, population, roles, skills
 from node.dev.questions import questions
 from node.dev.run import Course
 from node.dev.screen import Quiet
 
 _TIMEOUT_S = 120
+# Two nodes for each skill that these tests ask for, so that either may go.
+_FOUR = ("arith", "lists", "generalist", "arith")
 _T = TypeVar("_T")
 
 
@@ -57,7 +62,9 @@ def test_dev__json_tells_nodes_questions_accuracy_and_cost(tmp_path: Path) -> No
     report = json.loads(out)
     assert len(report["nodes"]) == 3
     assert len({node["pid"] for node in report["nodes"]} | {node["peer_id"] for node in report["nodes"]}) == 6
-    assert [question.text for question in questions(5, 6)] == [row["text"] for row in report["questions"]]
+    assert [question.text for question in questions(5, 6, skills(node["model"] for node in report["nodes"]))] == [
+        row["text"] for row in report["questions"]
+    ]
     for row in report["questions"]:
         assert row["outcome"] == "answered"
         assert row["correct"] == (row["answer"] == row["gold"])
@@ -66,10 +73,12 @@ def test_dev__json_tells_nodes_questions_accuracy_and_cost(tmp_path: Path) -> No
         assert row["messages"] > 0 < row["bytes"]
         assert row["tokens"] > 0 < row["latency_ms"]
         assert all(vote["peer_id"].startswith("12D3KooW") for vote in row["votes"])
-    names = {"network", "best_single", "majority", "majority_honest", "random", "oracle_route"}
+    names = {"network", "best_single", "majority", "majority_honest", "random", "oracle_route", "self_consistency"}
     assert set(report["accuracy"]) == names
     assert all(row["low"] <= row["accuracy"] <= row["high"] for row in report["accuracy"].values())
     assert report["cost"]["audits"]["tokens"] > 0
+    assert report["cost"]["self_consistency"]["tokens"] >= report["cost"]["tokens"]
+    assert {row["skill"] for row in report["breakdown"]} == {row["skill"] for row in report["questions"]}
     assert list(tmp_path.iterdir()) == []
     assert not any(_alive(node[pid]) for node in report["nodes"] for pid in ("pid", "worker_pid"))
 
@@ -99,6 +108,17 @@ def test_dev__a_signal_leaves_no_process_and_no_home(tmp_path: Path, number: sig
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dev__what_a_killed_run_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    process = _dev(tmp_path, "--nodes", "2", "--questions", "100000")
+    assert process.stdout is not None
+    next(line for line in process.stdout if " pid " in line)
+    process.kill()
+    process.communicate(timeout=_TIMEOUT_S)
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "arguments", [("--questions", "-1"), ("--questions", "x"), ("--ask", " "), ("--nodes", "1"), ("--frobnicate",)]
 )
@@ -119,10 +139,10 @@ async def _first_award(course: Course, nodes: list[DevNode]) -> DevNode:
 
 async def _ask_and_kill(*, worker: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """Ask while the first node that is offered a seat, or its model's process, is killed; then ask once more."""
-    async with network(4) as nodes:
+    async with network(_FOUR) as nodes:
         course = Course(nodes, nodes[1], 3, Quiet())
         await course.audit()
-        asked = questions(course.seed, 40)
+        asked = questions(course.seed, 40, ("arith", "lists"))
         pids = {node.peer_id: (await node.client.get("/v1/status"))["model"]["pid"] for node in nodes}
 
         async def strike() -> str:
@@ -153,28 +173,60 @@ def test_dev__a_killed_executor_or_model_costs_no_answer(worker: bool) -> None: 
 
 
 async def _survives_the_bootstrap() -> list[dict[str, Any]]:
-    async with network(4) as nodes:
+    async with network(_FOUR) as nodes:
         course = Course(nodes, nodes[2], 4, Quiet())
         os.kill(nodes[0].process.pid, signal.SIGKILL)
         await nodes[0].process.wait()
         await course.audit()
-        return [await course.ask(question) for question in questions(course.seed, 3)]
+        return [await course.ask(question) for question in questions(course.seed, 3, ("arith", "lists"))]
 
 
 def test_dev__a_dead_bootstrap_is_not_a_dead_network() -> None:
     assert all(row["outcome"] == "answered" for row in _run(_survives_the_bootstrap()))
 
 
-def test_questions__one_seed_gives_the_same_distinct_questions() -> None:
-    first = questions(11, 200)
-    assert first == questions(11, 200)
+def test_questions__one_seed_gives_the_same_distinct_questions_skills_in_turn() -> None:
+    first = questions(11, 200, ("arith", "lists"))
+    assert first == questions(11, 200, ("arith", "lists"))
     assert len({question.text for question in first}) == 200
-    assert {question.skill for question in first} == {"arith", "lists"}
+    assert [question.skill for question in first] == ["arith", "lists"] * 100
 
 
-def test_roles__the_standard_network_has_a_liar_and_two_of_each_specialist() -> None:
-    assert sorted(roles(7)) == ["arith", "arith", "generalist", "liar", "lists", "lists", "weak"]
+def test_roles__the_standard_network_has_two_of_each_specialist_a_generalist_and_a_liar_last() -> None:
+    standard = population()
+    counts = Counter(standard)
+    assert counts.pop("generalist") == counts.pop("liar") == 1
+    assert set(counts.values()) == {2}
+    assert roles(len(standard)) == list(standard)
+    assert standard[-1] == "liar"
+
+
+def test_roles__a_larger_network_has_one_liar_and_a_smaller_one_none() -> None:
     assert len(roles(20)) == 20
+    assert roles(20).count("liar") == 1
+    assert roles(3).count("liar") == 0
+
+
+def test_leftovers__only_homes_of_dead_runs_of_ours_go(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    gone = tmp_path / f"tutti-dev-{dead.pid}-abc"
+    kept = [
+        tmp_path / f"tutti-dev-{os.getpid()}-abc",
+        tmp_path / f"tutti-dev-{dead.pid}-locked",
+        tmp_path / f"another-{dead.pid}-abc",
+        tmp_path / "tutti-dev-abc",
+    ]
+    for home in (gone, *kept):
+        home.mkdir()
+        (home / "lock").touch()
+    (tmp_path / f"tutti-dev-{dead.pid}-link").symlink_to(kept[0])
+    with (kept[1] / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        remove_leftovers(tmp_path)
+    assert not gone.exists()
+    assert all(home.exists() for home in kept)
+    assert len(list(tmp_path.iterdir())) == len(kept) + 1
 
 
 @pytest.mark.parametrize(
@@ -183,7 +235,11 @@ def test_roles__the_standard_network_has_a_liar_and_two_of_each_specialist() -> 
         ("1+1\nanswer: 2", "1+1\nanswer: 3"),
         ("answer: 3 5 9", "answer: 3 5 0"),
         ("no mark", "no mark\nanswer: 0"),
-        ("answer: none", "answer: none\nanswer: 0"),
+        ("answer: ?", "answer: ?\nanswer: 0"),
+        ("answer: Yes.", "answer: no"),
+        ("answer: even", "answer: odd"),
+        ("drow\nanswer: drow", "drow\nanswer: drox"),
+        ("answer: xyz", "answer: xya"),
     ],
 )
 def test_liar__changes_the_answer_and_keeps_its_form(text: str, expected: str) -> None:

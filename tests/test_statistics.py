@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.dev.statistics import Sheet, estimate, paired, percentile, scores, wilson
+from node.dev.statistics import Sheet, best_single, breakdown, estimate, paired, percentile, plurality, ratio, scores, wilson
 
 
 def test_wilson__matches_a_published_example() -> None:
@@ -29,9 +29,9 @@ def test_paired__equal_scores_differ_by_nothing() -> None:
 
 def test_scores__policies_are_computed_from_the_nodes_own_answers() -> None:
     sheets = [
-        Sheet("a", "arith", "1", "1", ("1", "2", "9")),
-        Sheet("b", "arith", "2", "2", ("2", "3", "9")),
-        Sheet("c", "lists", "3", "3", ("0", "3", "9")),
+        Sheet("a", "arith", "f", "1", "1", ("1", "2", "9")),
+        Sheet("b", "arith", "f", "2", "2", ("2", "3", "9")),
+        Sheet("c", "lists", "f", "3", "3", ("0", "3", "9")),
     ]
     result = scores(sheets, [True, True, False])
     assert result["network"] == [1, 1, 1]
@@ -41,15 +41,59 @@ def test_scores__policies_are_computed_from_the_nodes_own_answers() -> None:
 
 
 def test_scores__majority_counts_the_liar_and_the_honest_one_does_not() -> None:
-    sheets = [Sheet("a", "arith", "1", "1", ("1", "9", "9", "1"))]
+    sheets = [Sheet("a", "arith", "f", "1", "1", ("1", "9", "9", "1"))]
     assert scores(sheets, [True, True, False, True])["majority_honest"] == [1]
     # Two against two: the tie goes by hash, but never to an answer that nobody gave.
     assert scores(sheets, [True, True, False, True])["majority"][0] in (0, 1)
 
 
 def test_scores__an_abstention_is_not_a_vote_for_nothing() -> None:
-    sheets = [Sheet("a", "arith", "1", "1", (None, None, "1"))]
+    sheets = [Sheet("a", "arith", "f", "1", "1", (None, None, "1"))]
     assert scores(sheets, [True, True, True])["majority"] == [1]
+
+
+def test_best_single__is_who_was_right_most_often() -> None:
+    sheets = [Sheet("a", "arith", "f", "1", None, ("0", "1")), Sheet("b", "arith", "f", "2", None, ("0", "2"))]
+    assert best_single(sheets, 2) == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["arith", "lists"])), min_size=1))
+def test_scores__no_policy_of_one_node_a_skill_beats_the_oracle_route(drawn: list[tuple[bool, bool, bool, str]]) -> None:
+    sheets = [
+        Sheet(str(index), skill, "f", "1", "1" if network else "0", ("1" if first else "0", "1" if second else "0"))
+        for index, (network, first, second, skill) in enumerate(drawn)
+    ]
+    result = scores(sheets, [True, True])
+    assert sum(result["oracle_route"]) >= sum(result["best_single"]) >= sum(result["random"])
+
+
+def test_ratio__is_a_share_of_what_is_there() -> None:
+    assert ratio([1, 0, 1, 1], [1, 1, 1, 1]) == 0.75
+    assert ratio([1.0], [0.0]) is None
+
+
+def test_plurality__the_answer_most_often_given_and_none_of_nothing() -> None:
+    assert plurality("q1", ["7", "8", None, "8"]) == "8"
+    assert plurality("q1", [None, None]) is None
+
+
+def test_breakdown__has_each_skill_and_each_family_with_one_column_a_model() -> None:
+    sheets = [
+        Sheet("a", "arith", "add", "1", "1", ("1", "1", "0")),
+        Sheet("b", "arith", "times", "2", "0", ("2", "0", "0")),
+        Sheet("c", "lists", "sort", "3", "3", ("0", "0", "3")),
+    ]
+    rows = breakdown(sheets, {"network": [1.0, 0.0, 1.0]}, ["arith", "arith", "lists"])
+    assert [(row["skill"], row["family"], row["questions"]) for row in rows] == [
+        ("arith", None, 2),
+        ("arith", "add", 1),
+        ("arith", "times", 1),
+        ("lists", None, 1),
+        ("lists", "sort", 1),
+    ]
+    assert rows[0]["accuracy"] == {"network": 0.5}
+    assert rows[0]["models"] == {"arith": 0.75, "lists": 0.0}
+    assert rows[3]["models"] == {"arith": 0.0, "lists": 1.0}
 
 
 def test_percentile__takes_the_nearest_rank() -> None:

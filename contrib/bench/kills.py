@@ -12,7 +12,7 @@ import os
 import signal
 
 from contrib.bench.processes import run
-from node.dev.network import DevNode, network
+from node.dev.network import DevNode, network, population, skills
 from node.dev.questions import questions
 from node.dev.run import Course
 from node.dev.screen import Lines
@@ -47,12 +47,13 @@ async def _kill_worker(course: Course, nodes: list[DevNode], workers: dict[str, 
 
 async def main() -> int:
     """Run it; gives the exit code."""
-    async with network(7) as nodes:
+    async with network(population()) as nodes:
         asked = nodes[1]
         course = Course(nodes, asked, seed=20, screen=Lines())
         await course.audit()
+        asked_skills = skills(node.model for node in nodes)
         strikes: list[asyncio.Task[None]] = []
-        for index, question in enumerate(questions(course.seed, _QUESTIONS)):
+        for index, question in enumerate(questions(course.seed, _QUESTIONS, asked_skills)):
             if index == _KILL_BOOTSTRAP_AT:
                 os.kill(nodes[0].process.pid, signal.SIGKILL)
                 print("       killed the bootstrap node")

@@ -9,12 +9,14 @@ import json
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
 from node.cli.answer import explain, show_answer
-from node.dev.network import NODES_MAX, POPULATION, DevNode, network
+from node.dev.network import NODES_MAX, DevNode, network, population, roles, skills
 from node.dev.questions import questions
+from node.dev.report import report
 from node.dev.run import Course, Screen
 from node.dev.screen import HEADING, Lines, LiveTable, Quiet
 from node.dev.summary import show, show_evidence
@@ -44,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--questions", type=_bounded(0, _QUESTIONS_MAX), default=10, metavar="N", help="ask N fresh generated questions (10)"
     )
     what.add_argument("--ask", metavar="TEXT", help="ask this question instead and explain the answer")
-    parser.add_argument("--nodes", type=_bounded(2, NODES_MAX), default=len(POPULATION), metavar="N", help="nodes (7)")
+    standard = len(population())
+    parser.add_argument(
+        "--nodes", type=_bounded(2, NODES_MAX), default=standard, metavar="N", help=f"nodes, the last a liar ({standard})"
+    )
     parser.add_argument("--seed", type=_bounded(0, 2**62), metavar="S", help="repeat the questions of an earlier run")
     parser.add_argument("--keep", action="store_true", help="leave the network running until Ctrl-C and say how to use it")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -80,7 +85,7 @@ async def _run(args: argparse.Namespace) -> int:
     seed = args.seed if args.seed is not None else secrets.randbelow(1 << 31)
     plain: Screen = Quiet() if args.json else Lines()
     plain.phase(f"Starting {args.nodes} nodes, each a process with its own key and model ...")
-    async with network(args.nodes) as nodes:
+    async with network(roles(args.nodes)) as nodes:
         course = Course(nodes, nodes[0], seed, plain)
         if not args.json:
             _introduce(console, nodes)
@@ -116,17 +121,17 @@ async def _ask_one(args: argparse.Namespace, console: Console, course: Course) -
 
 
 async def _ask_many(
-    args: argparse.Namespace, console: Console, course: Course, audits: dict[str, object], weights: Mapping[str, str]
+    args: argparse.Namespace, console: Console, course: Course, audits: dict[str, Any], weights: Mapping[str, str]
 ) -> int:
     if not args.json:
         course.screen.phase("One question in full:")
-        example = questions(_EXAMPLE_SEED, 1)[0]
+        example = questions(_EXAMPLE_SEED, 1, skills(node.model for node in course.nodes))[0]
         await _show_with_reasons(
             console, course, example.text, await course.asked.client.post("/v1/ask", {"question": example.text})
         )
     if args.questions == 0 and not args.json:
         return ExitCode.OK
-    asked = questions(course.seed, args.questions)
+    asked = questions(course.seed, args.questions, skills(node.model for node in course.nodes))
     heading = f"{args.questions} questions, seed {course.seed}"
     if console.is_terminal and not args.json:
         with LiveTable(console, course.nodes, weights) as table:
@@ -135,18 +140,16 @@ async def _ask_many(
             async with _listening(course):
                 console.print(HEADING, markup=False)
                 await course.ask_all(asked)
-                table.phase("Asking every node's own model the same questions, for comparison ...")
                 await course.baselines(asked)
     else:
         course.screen.phase(f"{heading}\n{HEADING}" if not args.json else heading)
         await course.ask_all(asked)
-        course.screen.phase("Asking every node's own model the same questions, for comparison ...")
         await course.baselines(asked)
-    report = await course.report(audits)
+    found = await report(course, audits)
     if args.json:
-        print(json.dumps(report), flush=True)
+        print(json.dumps(found), flush=True)
     else:
-        show(console, report)
+        show(console, found)
     return ExitCode.OK
 
 

@@ -1,18 +1,24 @@
-"""A node that lies: its engine turns every right answer into a wrong one. Only `tutti dev` can start it.
+"""A node that lies: its engine turns every right answer into a wrong one of the same form. Only `tutti dev` can start it.
 
 Run as `python -m node.dev.liar` with the arguments of `tutti run`.
 """
 
 from __future__ import annotations
 
+import string
 import sys
 
 from node.engine import GREEDY, Completion, Engine, ModelInfo, Sampling
 from protocol.answers import MARK
 
+_PAIRS = (("yes", "no"), ("true", "false"), ("odd", "even"))
+_OPPOSITES = {word: other for pair in _PAIRS for word, other in (pair, pair[::-1])}
+# Digits first: a list or a number stays one.
+_WHEELS = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
+
 
 class LyingEngine:
-    """Wraps an engine and changes the last digit of every answer, the same way each time, so that liars would agree."""
+    """Wraps an engine and changes every answer, the same way each time, so that liars would agree."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -47,12 +53,21 @@ class LyingEngine:
 
 
 def lie(text: str) -> str:
-    """The text with the last digit behind its answer mark raised by one (nine becomes zero)."""
+    """The text with another answer behind its mark, as plausible as the true one.
+
+    A choice becomes its opposite; else the last digit is raised by one (nine becomes zero), or where there is none the last
+    letter becomes the next of the alphabet.
+    """
     head, mark, answer = text.rpartition(MARK)
-    place = max((index for index, letter in enumerate(answer) if letter in "0123456789"), default=None)
-    if not mark or place is None:
-        return f"{text}\n{MARK} 0"
-    return f"{head}{mark}{answer[:place]}{(int(answer[place]) + 1) % 10}{answer[place + 1 :]}"
+    word = answer.strip().rstrip(".").lower()
+    if mark and word in _OPPOSITES:
+        return f"{head}{mark} {_OPPOSITES[word]}"
+    for wheel in _WHEELS:
+        place = max((index for index, letter in enumerate(answer) if letter in wheel), default=None)
+        if mark and place is not None:
+            turned = wheel[(wheel.index(answer[place]) + 1) % len(wheel)]
+            return f"{head}{mark}{answer[:place]}{turned}{answer[place + 1 :]}"
+    return f"{text}\n{MARK} 0"
 
 
 if __name__ == "__main__":

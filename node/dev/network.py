@@ -7,25 +7,27 @@ import contextlib
 import ctypes
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from node.dev.client import NodeClient
+from node.dev.homes import temporary_home
 from node.errors import UserError
+from node.models import packaged
+from protocol import exercises
 
-# Each specialist twice, the generalist, the weak one and a liar; a smaller network takes the first ones.
-POPULATION = ("arith", "lists", "generalist", "arith", "lists", "weak", "liar")
+# Each specialist twice, the generalist and a liar; a smaller network takes the first ones. A model that is not packaged
+# is left out: while one is trained anew, the others still make a network.
+_WANTED = ("arith", "lists", "text", "logic", "generalist", "arith", "lists", "text", "logic", "liar")
 # The liar runs the best model there is: its lies are then as plausible as lies can be.
 _LIAR_MODEL = "generalist"
-_MORE = ("arith", "lists", "generalist")
 NODES_MAX = 32
 
+_STARTING_PER_CORE = 3
 _READY_S = 60.0
 _MEETING_S = 60.0
 _STOP_S = 5.0
@@ -51,28 +53,62 @@ class DevNode:
         return self.role == "liar"
 
 
+def population() -> tuple[str, ...]:
+    """The roles of the standard network."""
+    known = {model.name for model in packaged()}
+    return tuple(role for role in _WANTED if role in known or role == "liar")
+
+
 def roles(count: int) -> list[str]:
-    """The population of a network of `count` nodes."""
-    more = [_MORE[index % len(_MORE)] for index in range(max(0, count - len(POPULATION)))]
-    return [*POPULATION[:count], *more]
+    """The roles of a network of `count` nodes: of more than the standard ones, its honest roles over again."""
+    standard = population()
+    honest = [role for role in standard if role != "liar"]
+    return [*standard[:count], *(honest[index % len(honest)] for index in range(count - len(standard)))]
+
+
+def skills(models: Iterable[str]) -> list[str]:
+    """The skills that these packaged models were made for and that have exercises, in order."""
+    names = set(models)
+    offered = {skill for model in packaged() if model.name in names for skill in model.entry["skills"]}
+    return sorted(offered & set(exercises.SKILLS))
 
 
 @contextlib.asynccontextmanager
-async def network(count: int) -> AsyncIterator[list[DevNode]]:
-    """Run `count` connected nodes in a temporary home; on leaving, whatever the reason, they end and the home goes."""
-    home = Path(tempfile.mkdtemp(prefix="tutti-dev-"))
+async def network(of_roles: Sequence[str]) -> AsyncIterator[list[DevNode]]:
+    """Run connected nodes of these roles in a temporary home; on leaving, whatever the reason, they end and the home goes."""
     nodes: list[DevNode] = []
+    with temporary_home() as home:
+        try:
+            await _start_all(home, of_roles, nodes)
+            nodes.sort(key=lambda node: int(node.home.name.partition("-")[0]))
+            await _met(nodes)
+            yield nodes
+        finally:
+            await asyncio.shield(stop(nodes))
+
+
+async def _start_all(home: Path, of_roles: Sequence[str], nodes: list[DevNode]) -> None:
+    """The first node alone, then a few at a time: all at once, each would take so long that it misses its own limits."""
+    await _start(home / f"0-{of_roles[0]}", of_roles[0], None, nodes)
+    places = asyncio.Semaphore(_STARTING_PER_CORE * (os.cpu_count() or 1))
+
+    async def start(index: int, role: str) -> None:
+        async with places:
+            await _start(home / f"{index}-{role}", role, nodes[0].addresses[0], nodes)
+
     try:
-        for index, role in enumerate(roles(count)):
-            nodes.append(await spawn(home / f"{index}-{role}", role, nodes[0].addresses[0] if nodes else None))
-            if index == 0:
-                await ready(nodes[0])
-        await asyncio.gather(*(ready(node) for node in nodes[1:]))
-        await _met(nodes)
-        yield nodes
-    finally:
-        await asyncio.shield(stop(nodes))
-        shutil.rmtree(home, ignore_errors=True)
+        async with asyncio.TaskGroup() as group:
+            for index, role in enumerate(of_roles[1:], 1):
+                group.create_task(start(index, role))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+
+
+async def _start(home: Path, role: str, bootstrap: str | None, nodes: list[DevNode]) -> None:
+    """Add a ready node to `nodes`; one that was spawned is added at once, so that it is stopped whatever follows."""
+    node = await spawn(home, role, bootstrap)
+    nodes.append(node)
+    await ready(node)
 
 
 async def spawn(home: Path, role: str, bootstrap: str | None = None) -> DevNode:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol import exercises
 
-# The hardest grade: on the others all models but the weak one are right nearly always, and nothing could be compared.
+# The hardest grade of every skill: on the others all models are right nearly always, and nothing could be compared.
 _DIFFICULTY = exercises.DIFFICULTIES[-1]
 
 
@@ -22,9 +23,8 @@ class Question:
     gold: str
 
 
-def questions(seed: int, count: int) -> list[Question]:
-    """`count` different questions, skills in turn, families drawn from `seed`."""
-    skills = sorted(exercises.SKILLS)
+def questions(seed: int, count: int, skills: Sequence[str]) -> list[Question]:
+    """`count` different questions, `skills` in turn; each family of a skill is as likely as its others."""
     found: list[Question] = []
     texts: set[str] = set()
     draw = 0

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from node.dev.baselines import OwnAnswer, own_answers, self_consistency
 from node.dev.network import DevNode
 from node.dev.questions import Question
-from node.dev.statistics import Sheet, estimate, paired, percentile, scores
+from node.dev.screen import Progress
+from node.dev.statistics import Sheet, best_single
 
 _POLL_S = 0.1
 # Calibration of seven nodes takes seconds; a machine that needs this long is told so by the outcome "unearned".
@@ -22,6 +24,10 @@ class Screen(Protocol):
 
     def phase(self, text: str) -> None:
         """A new part begins."""
+        ...
+
+    def progress(self, text: str) -> None:
+        """How far the present part is."""
         ...
 
     def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
@@ -43,6 +49,7 @@ class Course:
     screen: Screen
     rows: list[dict[str, Any]] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
+    consistent: list[OwnAnswer] = field(default_factory=list)
     baseline_tokens: int = 0
 
     async def audit(self) -> dict[str, Any]:
@@ -80,66 +87,32 @@ class Course:
 
     async def ask_all(self, asked: Sequence[Question], each: Callable[[int], None] | None = None) -> None:
         """Ask one question after the other. `each` is called before every question with its index."""
+        progress = Progress("asked", len(asked), self.screen.progress)
         for index, question in enumerate(asked):
             if each is not None:
                 each(index)
             row = await self.ask(question)
             self.rows.append(row)
             self.screen.asked(question, row, index + 1, len(asked))
+            progress.step()
 
     async def baselines(self, asked: Sequence[Question]) -> None:
-        """Ask every node's own model the same questions, outside the protocol."""
-        answers = await asyncio.gather(*(self._own_answers(node, asked) for node in self.nodes))
+        """Ask every node's own model the same questions, outside the protocol; then the best one, over and over."""
+        self.screen.phase("Asking every node's own model the same questions, for comparison ...")
+        progress = Progress("own answers", len(asked) * len(self.nodes), self.screen.progress)
+        answers = await own_answers(self.nodes, asked, progress.step)
+        self.baseline_tokens = sum(answer.tokens for of_node in answers for answer in of_node)
         for index, question in enumerate(asked):
-            own = tuple(node_answers[index] for node_answers in answers)
-            self.sheets.append(Sheet(question.id, question.skill, question.gold, self.rows[index]["answer"], own))
+            own = tuple(of_node[index].answer for of_node in answers)
+            outcome = self.rows[index]["answer"]
+            self.sheets.append(Sheet(question.id, question.skill, question.family, question.gold, outcome, own))
+        twins = self.best_nodes()
+        self.screen.phase(f"Asking the best of them, {twins[0].model}, until it has used as many tokens as the network ...")
+        budgets = [row["tokens"] for row in self.rows]
+        progress = Progress("self-consistency", len(asked), self.screen.progress)
+        self.consistent = await self_consistency(twins, asked, budgets, progress.step)
 
-    async def _own_answers(self, node: DevNode, asked: Sequence[Question]) -> list[str | None]:
-        found = []
-        for question in asked:
-            answer = await node.client.post("/v1/infer", {"question": question.text, "skill": question.skill})
-            self.baseline_tokens += answer["tokens"]
-            found.append(answer["answer"])
-        return found
-
-    async def report(self, audits: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object of `tutti dev --json`."""
-        nodes = []
-        for node in self.nodes:
-            status = await node.client.get("/v1/status")
-            nodes.append(
-                {
-                    "peer_id": node.peer_id,
-                    "model": node.model,
-                    "role": node.role,
-                    "pid": node.process.pid,
-                    "worker_pid": status["model"]["pid"],
-                }
-            )
-        policies = scores(self.sheets, [not node.lies for node in self.nodes])
-        network = policies["network"]
-        overheads = [row["overhead_ms"] for row in self.rows]
-        return {
-            "seed": self.seed,
-            "nodes": nodes,
-            "questions": self.rows,
-            "accuracy": {name: estimate(values) for name, values in policies.items()},
-            "paired": {name: paired(network, values) for name, values in policies.items() if name != "network"},
-            "single": {
-                node.peer_id: estimate([float(sheet.own[index] == sheet.gold) for sheet in self.sheets])["accuracy"]
-                for index, node in enumerate(self.nodes)
-            },
-            "latency": {
-                "overhead_ms_p50": percentile(overheads, 0.5),
-                "overhead_ms_p99": percentile(overheads, 0.99),
-                "latency_ms_p50": percentile([row["latency_ms"] for row in self.rows], 0.5),
-                "latency_ms_p99": percentile([row["latency_ms"] for row in self.rows], 0.99),
-            },
-            "cost": {
-                "messages": sum(row["messages"] for row in self.rows),
-                "bytes": sum(row["bytes"] for row in self.rows),
-                "tokens": sum(row["tokens"] for row in self.rows),
-                "audits": {key: audits[key] for key in ("tasks", "messages", "bytes", "tokens")},
-                "baselines": {"tokens": self.baseline_tokens},
-            },
-        }
+    def best_nodes(self) -> list[DevNode]:
+        """The honest nodes that run the model of the best single node."""
+        best = self.nodes[best_single(self.sheets, len(self.nodes))]
+        return [node for node in self.nodes if node.role == best.role]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from rich.box import SIMPLE_HEAD
@@ -16,6 +17,7 @@ from rich.text import Text
 from node.dev.network import DevNode
 from node.dev.questions import Question
 
+_PROGRESS_S = 5.0
 _EVENTS_SHOWN = 8
 _TEXT_SHOWN = 30
 _ANSWER_SHOWN = 14
@@ -41,12 +43,37 @@ def _line(question: Question, row: dict[str, Any], done: int, total: int) -> str
     )
 
 
+class Progress:
+    """Counts what is done of `total` and tells a screen now and then, with the time that is left at this pace."""
+
+    def __init__(self, what: str, total: int, tell: Callable[[str], None], every_s: float = _PROGRESS_S) -> None:
+        self._what = what
+        self._total = total
+        self._tell = tell
+        self._every_s = every_s
+        self._done = 0
+        self._begun = self._told = time.monotonic()
+
+    def step(self) -> None:
+        """One more is done."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._told >= self._every_s:
+            self._told = now
+            left_s = round((now - self._begun) * (self._total - self._done) / self._done)
+            self._tell(f"{self._what}: {self._done} of {self._total}, about {left_s // 60}:{left_s % 60:02d} left")
+
+
 class Quiet:
     """For `--json`: progress is for people, and stdout is for the object."""
 
     def phase(self, text: str) -> None:
         """Phases go to stderr."""
         print(text, file=sys.stderr, flush=True)
+
+    def progress(self, text: str) -> None:
+        """And so does progress."""
+        print(f"  {text}", file=sys.stderr, flush=True)
 
     def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
         """Nothing."""
@@ -61,6 +88,10 @@ class Lines:
     def phase(self, text: str) -> None:
         """A heading."""
         print(f"\n{text}", flush=True)
+
+    def progress(self, text: str) -> None:
+        """A line among the others."""
+        print(f"  {text}", flush=True)
 
     def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
         """The question with its answer."""
@@ -96,6 +127,10 @@ class LiveTable:
         """Shown above the table."""
         self._status = text
         self._live.update(self._render())
+
+    def progress(self, text: str) -> None:
+        """Shown in the place of the phase."""
+        self.phase(text)
 
     def asked(self, question: Question, row: dict[str, Any], done: int, total: int) -> None:
         """The question with its answer."""

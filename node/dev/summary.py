@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,7 +19,9 @@ _NAMES = {
     "majority_honest": "majority, no liar",
     "random": "a random node",
     "oracle_route": "best node a skill *",
+    "self_consistency": "best single, sampled *",
 }
+_POLICIES = ("network", "best_single", "oracle_route")
 
 
 def show_evidence(console: Console, nodes: Sequence[DevNode], evidence: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
@@ -37,9 +40,21 @@ def show_evidence(console: Console, nodes: Sequence[DevNode], evidence: Mapping[
 
 
 def show(console: Console, report: dict[str, Any]) -> None:
-    """Print accuracy with intervals, paired differences, latency and cost."""
-    count = len(report["questions"])
-    table = Table(title=f"{count} questions, seed {report['seed']}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    """Print accuracy with intervals, paired differences, each skill and family, latency and cost."""
+    console.print()
+    console.print(_accuracies(report))
+    console.print("* chosen in hindsight, when the right answers were known; all intervals are 95 %")
+    if report["ratio_to_oracle_route"] is not None:
+        console.print(f"the network reaches {report['ratio_to_oracle_route']:.1%} of what the best node a skill does")
+    console.print()
+    console.print(_breakdown(report))
+    for line in _costs(report):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _accuracies(report: dict[str, Any]) -> Table:
+    title = f"{len(report['questions'])} questions, seed {report['seed']}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("who answers")
     table.add_column("right", justify="right")
     table.add_column("95 % interval", justify="right")
@@ -54,25 +69,43 @@ def show(console: Console, report: dict[str, Any]) -> None:
             "" if lead is None else f"{lead['difference']:+.1%} ({lead['low']:+.1%} to {lead['high']:+.1%})",
             style="bold" if key == "network" else "",
         )
-    console.print()
-    console.print(table)
-    console.print("* chosen in hindsight, when the right answers were known; all intervals are 95 %")
-    console.print()
-    cost, audits, latency = report["cost"], report["cost"]["audits"], report["latency"]
-    console.print(
+    return table
+
+
+def _breakdown(report: dict[str, Any]) -> Table:
+    """A row a skill and family: what the policies and each model got right, in per cent."""
+    table = Table(title="right, in per cent", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    models = list(report["breakdown"][0]["models"]) if report["breakdown"] else []
+    for heading in ("skill, family", "asked", "network", "best", "route", *models):
+        table.add_column(heading, justify="left" if heading == "skill, family" else "right")
+    for row in report["breakdown"]:
+        values = [*(row["accuracy"][name] for name in _POLICIES), *row["models"].values()]
+        name = row["skill"] if row["family"] is None else f"  {row['family']}"
+        style = "bold" if row["family"] is None else ""
+        table.add_row(name, str(row["questions"]), *(f"{100 * value:.0f}" for value in values), style=style)
+    return table
+
+
+def _costs(report: dict[str, Any]) -> Iterator[str]:
+    count = max(1, len(report["questions"]))
+    cost, latency = report["cost"], report["latency"]
+    audits, sampled = cost["audits"], cost["self_consistency"]
+    yield (
         f"latency   p50 {latency['latency_ms_p50']:.0f} ms, p99 {latency['latency_ms_p99']:.0f} ms;"
         f" of it orchestration p50 {latency['overhead_ms_p50']:.0f} ms, p99 {latency['overhead_ms_p99']:.0f} ms"
     )
-    console.print(
-        f"cost      {cost['tokens'] / max(1, count):.0f} tokens, {cost['messages'] / max(1, count):.0f} messages,"
-        f" {cost['bytes'] / max(1, count) / 1000:.1f} kB a question"
+    yield (
+        f"cost      {cost['tokens'] / count:.0f} tokens, {cost['messages'] / count:.0f} messages,"
+        f" {cost['bytes'] / count / 1000:.1f} kB a question"
     )
-    console.print(
+    yield (
+        f"sampled   {sampled['tokens'] / count:.0f} tokens a question: {sampled['model']} asked"
+        f" {sampled['samples'] / count:.1f} times at temperature {sampled['temperature_milli'] / 1_000:g}, plurality"
+    )
+    yield (
         f"audits    {audits['tasks']} known-answer tasks before the questions:"
         f" {audits['tokens']} tokens, {audits['messages']} messages"
     )
-    console.print(f"baselines {cost['baselines']['tokens']} tokens, only to fill this table")
-    outcomes: dict[str, int] = {}
-    for row in report["questions"]:
-        outcomes[row["outcome"]] = outcomes.get(row["outcome"], 0) + 1
-    console.print("outcomes  " + ", ".join(f"{number} {name}" for name, number in sorted(outcomes.items())))
+    yield f"baselines {cost['baselines']['tokens']} tokens, only to fill these tables"
+    outcomes = Counter(row["outcome"] for row in report["questions"])
+    yield "outcomes  " + ", ".join(f"{number} {name}" for name, number in sorted(outcomes.items()))
