@@ -22,7 +22,7 @@ LIFETIME_MS_MAX: Final = 120_000
 # A record is refreshed every minute and must outlive a short absence of its author.
 RECORD_LIFETIME_MS_MAX: Final = 900_000
 # Ids remembered against replay, of each sender and of how many: enough that gossip and channel may bring one sender's
-# messages a second apart, and 80 MB at the very worst.
+# messages a second apart, for twice the peers that a node has, and 80 MB at the very worst.
 SEEN_PER_SENDER_MAX: Final = 1_024
 SEEN_SENDERS_MAX: Final = 512
 # The replay watermark is written in steps of this, so a busy node writes once a second at most.
@@ -32,7 +32,15 @@ WATERMARK_STEP_MS: Final = 1_000
 RECORD_REFRESH_MS: Final = 60_000
 RECORD_SKILLS_MAX: Final = 32
 RECORD_ADDRESSES_MAX: Final = 8
-# Peers whose record is kept; beyond it the unconnected one heard of longest ago is dropped.
+# Records of one author: six times what refreshing takes, and a few at once when a model, its address and a pause change
+# together. Each is written to disk and handed on, so a number alone must not buy more.
+RECORD_MS: Final = 10_000
+RECORDS_BURST: Final = 8
+# Records of authors not known yet, by who names them, gossip being one: keys cost nothing, and finding a place for each
+# costs a millisecond. A node that joins hears of a whole table at once; who was left out comes again with its next refresh.
+STRANGER_MS: Final = 50
+STRANGERS_BURST: Final = 1_024
+# Peers whose record is kept.
 PEERS_MAX: Final = 1_024
 # Records handed to a peer that connects: enough to join a small network at once, gossip brings the rest.
 RECORDS_SHARED_MAX: Final = 64
@@ -76,6 +84,8 @@ QUESTION_SIZE_MAX: Final = 16_384
 RESULT_TEXT_SIZE_MAX: Final = 16_384
 ANSWER_SIZE_MAX: Final = 1_024
 TOKENS_MAX: Final = 4_096
+# Longest output for a question that fits no skill.
+TOKENS_GENERAL: Final = 512
 
 # --- Beacons and bids (specs/07-beacon.md)
 SEATS_DEFAULT: Final = 3
@@ -84,8 +94,14 @@ BIDS_MAX: Final = 256
 # After this a beacon closes as soon as enough evidenced bids are there, even if a better candidate has not bid yet.
 WINDOW_MS_MIN: Final = 150
 WINDOW_MS_MAX: Final = 1_500
-# Beacons an executor remembers its bids for, so that an award can be matched; the oldest goes first.
+# Beacons an executor remembers its bids for, so that an award can be matched; the oldest of who has most goes first.
 BIDS_OPEN_MAX: Final = 1_024
+# Beacons of one requester that are answered: audits on loopback take a tenth of a second, two at a time, and whoever asks
+# all the questions that a node takes sends them at once.
+BEACON_MS: Final = 25
+BEACONS_BURST: Final = 256
+# Awards of one task: five for each of three seats. Each carries the question, and bidders that all decline cost no more.
+AWARDS_MAX: Final = 16
 # Queued inferences a slot beyond which a rank sinks no further; that many cost a quarter of certainty.
 LOAD_PENALTY_QUEUE_MAX: Final = 8
 
@@ -97,6 +113,11 @@ ACCEPT_MS_MAX: Final = 2_000
 LEASE_MS: Final = 6_000
 LEASE_MS_MIN: Final = 1_000
 PROGRESS_SHARE: Final = 3
+# Progress holds a seat for this share of the time that the task had left, then it goes to the next bid: a model that hangs
+# in a process that lives says that it is at work for ever. Half leaves the next one as long.
+SEAT_SHARE: Final = 2
+# Signs of life of one lease: one each LEASE_MS_MIN / PROGRESS_SHARE for the longest task, and more say nothing.
+PROGRESS_MAX: Final = 330
 DEADLINE_MS_DEFAULT: Final = 60_000
 DEADLINE_MS_MAX: Final = 110_000
 LEASES_MAX: Final = 64
@@ -132,3 +153,9 @@ assert RESULT_TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
 assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
 assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
+assert PEERS_MAX <= STRANGERS_BURST
+assert RECORD_MS < RECORD_REFRESH_MS
+assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
+assert SEATS_DEFAULT < AWARDS_MAX
+assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX
+assert TOKENS_GENERAL <= TOKENS_MAX

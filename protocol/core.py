@@ -24,7 +24,7 @@ from protocol.constants import (
     RECORD_REFRESH_MS,
     SEATS_DEFAULT,
     TASKS_MAX,
-    TOKENS_MAX,
+    TOKENS_GENERAL,
     WATERMARK_STEP_MS,
 )
 from protocol.envelope import RECORD, Envelope, check_for, check_fresh, open_envelope
@@ -80,12 +80,12 @@ class Core:
         self._record_at_ms: int | None = None
         self._outbox = Outbox(signer, parameters.network)
         self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
-        self._seen = SeenCache()
         self._watermark_ms = 0
         self.evidence = EvidenceBook()
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers)
+        self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
-        self._execution = Execution(self._outbox)
+        self._execution = Execution(self._outbox, own.slots, self._known)
         self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._auditing = False
@@ -207,11 +207,15 @@ class Core:
             skill_given=False,
             answer_kind=skill.answer if skill else "text",
             options=skill.options if skill else 2,
-            tokens_max=skill.tokens_max if skill else min(TOKENS_MAX, 512),
+            tokens_max=self._tokens_max(requirement.skill),
             audit=None,
             begun_mono_ms=now_ms,
             ends_mono_ms=now_ms + deadline_ms,
         )
+
+    def _tokens_max(self, skill: str) -> int:
+        known = self.parameters.skills.get(skill)
+        return known.tokens_max if known else TOKENS_GENERAL
 
     # --- Messages
 
@@ -232,12 +236,27 @@ class Core:
                 # Only records are handed on. A peer speaks on its channel for itself, so it cannot fill the seen cache
                 # with envelopes of names that it made up.
                 raise RemoteProtocolError("relayed", "came on the channel of a peer that did not sign it")
+            if envelope.type == Beacon.TYPE and not self._reaches(envelope.sender):
+                raise RemoteProtocolError("unconnected", "a beacon of a peer without a channel, whom no bid could reach")
             self._seen.add(envelope)
             self._raise_watermark(envelope)
             self._dispatch(envelope)
         except RemoteProtocolError as error:
             # Counted, not logged line by line: a flood must not become a flood of log lines.
             self.rejected[error.code] += 1
+
+    def _reaches(self, peer: bytes) -> bool:
+        return peer == self.me or self.peers.is_connected(peer)
+
+    def _known(self, peer: bytes) -> bool:
+        """Whether `peer` earned a weight in some skill, or is this node: who has something to lose."""
+        if peer == self.me:
+            return True
+        wall_ms = self._outbox.now.wall_ms
+        return any(
+            self.evidence.counts(peer, name, wall_ms).weight(skill.options) > 0
+            for name, skill in self.parameters.skills.items()
+        )
 
     def _on_record(self, envelope: Envelope, data: bytes, source: bytes | None) -> None:
         if envelope.to != RECORDS:
@@ -249,7 +268,12 @@ class Core:
         if envelope.type == Beacon.TYPE:
             if envelope.to != BEACONS:
                 raise RemoteProtocolError("recipient", "a beacon is addressed to all")
-            self._execution.on_beacon(envelope, Beacon.parse(envelope.body), self._own)
+            if envelope.sender != self.me and not self.peers.spend_beacon(envelope.sender):
+                raise RemoteProtocolError("rate", "more beacons than one requester may send")
+            beacon = Beacon.parse(envelope.body)
+            if beacon.tokens_max > self._tokens_max(beacon.skill):
+                raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
+            self._execution.on_beacon(envelope, beacon, self._own)
             return
         kind = DIRECT.get(envelope.type)
         if kind is None or envelope.to != self.me:
@@ -394,7 +418,7 @@ class Core:
             elif (table, key) == ("node", b"watermark"):
                 # Never far ahead of the clock: one that went back since would leave the node deaf until it caught up.
                 self._watermark_ms = min(_number(value), self._outbox.now.wall_ms + WATERMARK_STEP_MS)
-                self._seen = SeenCache(self._watermark_ms)
+                self._seen = SeenCache(self._watermark_ms, self.peers.is_connected)
             elif (table, key) == ("node", b"sequence"):
                 self._own = replace(self._own, sequence=_number(value))
 

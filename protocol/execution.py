@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from protocol.capability import Record
-from protocol.constants import BIDS_OPEN_MAX, LEASES_MAX, PROGRESS_SHARE, RESULT_TEXT_SIZE_MAX
+from protocol.constants import BIDS_OPEN_MAX, PROGRESS_SHARE, RESULT_TEXT_SIZE_MAX
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.events import CancelInference, EffectDone, Infer
+from protocol.leases import Lease, Leases
 from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result, StepId, input_hash
 from protocol.outbox import Outbox
 
@@ -23,25 +26,14 @@ class OpenBid:
     ends_mono_ms: int
 
 
-@dataclass(slots=True)
-class Lease:
-    """An award at work: for whom, under which award, when the next sign of life is due."""
-
-    requester: bytes
-    award: Award
-    award_id: bytes
-    effect: int
-    progress_at_ms: int
-
-
 class Execution:
-    """Open bids and leases of this node as executor."""
+    """Open bids and leases of this node as executor. `known` says whether a requester earned a weight here."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, slots: int, known: Callable[[bytes], bool]) -> None:
         self._outbox = outbox
+        self._known = known
         self._bids: dict[tuple[bytes, StepId], OpenBid] = {}
-        self._leases: dict[bytes, Lease] = {}
-        self._by_effect: dict[int, Lease] = {}
+        self._leases = Leases(slots)
 
     @property
     def queued(self) -> int:
@@ -56,7 +48,7 @@ class Execution:
         bid = Bid(beacon.task, beacon.plan, beacon.step, envelope.id, self.queued, own.slots, own.tokens_per_s)
         bid_id, _ = self._outbox.send(envelope.sender, bid)
         if len(self._bids) >= BIDS_OPEN_MAX:
-            del self._bids[next(iter(self._bids))]
+            self._forget_bid()
         self._bids[key] = OpenBid(envelope.id, bid_id, beacon, self._outbox.now.mono_ms + beacon.deadline_ms)
 
     def on_bid_ack(self, envelope: Envelope, ack: BidAck) -> None:
@@ -75,37 +67,59 @@ class Execution:
         if input_hash(award.nonce, award.question, beacon.answer, beacon.tokens_max) != beacon.input_hash:
             self._decline(envelope.sender, award, envelope.id, "input")
             return
-        if len(self._leases) >= LEASES_MAX:
+        known = self._known(envelope.sender)
+        if self._leases.full and not self._make_room(envelope.sender, known=known):
             self._decline(envelope.sender, award, envelope.id, "busy")
             return
-        now_ms = self._outbox.now.mono_ms
         self._outbox.send(envelope.sender, Accept(award.task, award.plan, award.step, envelope.id))
-        effect = self._outbox.number()
-        lease = Lease(envelope.sender, award, envelope.id, effect, now_ms + award.lease_ms // PROGRESS_SHARE)
-        self._leases[envelope.id] = lease
-        self._by_effect[effect] = lease
-        self._outbox.emit(Infer(effect, award.question, beacon.answer, beacon.tokens_max, max(1, bid.ends_mono_ms - now_ms)))
+        progress_at_ms = self._outbox.now.mono_ms + award.lease_ms // PROGRESS_SHARE
+        self._leases.add(Lease(envelope.sender, known, award, envelope.id, beacon, bid.ends_mono_ms, progress_at_ms))
+        self._start()
+
+    def _make_room(self, requester: bytes, *, known: bool) -> bool:
+        """Give back a waiting lease of who holds more than its share."""
+        gone = self._leases.giving_way(requester, known=known)
+        if gone is None:
+            return False
+        self._leases.remove(gone)
+        self._decline(gone.requester, gone.award, gone.award_id, "busy")
+        return True
+
+    def _start(self) -> None:
+        """Give the model what it has room for."""
+        while (lease := self._leases.next()) is not None:
+            lease.effect = self._outbox.number()
+            left_ms = max(1, lease.ends_mono_ms - self._outbox.now.mono_ms)
+            self._outbox.emit(Infer(lease.effect, lease.award.question, lease.beacon.answer, lease.beacon.tokens_max, left_ms))
 
     def on_cancel(self, envelope: Envelope, cancel: Cancel) -> None:
         """The requester needs the result no more."""
         lease = self._leases.get(cancel.award)
         if lease is None or lease.requester != envelope.sender:
             raise RemoteProtocolError("unknown", "cancels a lease that it does not hold")
-        self._drop(lease)
-        self._outbox.emit(CancelInference(lease.effect))
+        self._stop(lease)
+        self._start()
 
     def on_peer_lost(self, peer: bytes) -> None:
-        """Nobody waits for the leases of a requester that went away."""
-        for lease in [lease for lease in self._leases.values() if lease.requester == peer]:
-            self._drop(lease)
+        """Nobody waits for the leases of a requester that went away, and none of its bids can be awarded."""
+        self._bids = {key: bid for key, bid in self._bids.items() if key[0] != peer}
+        for lease in self._leases.all():
+            if lease.requester == peer:
+                self._stop(lease)
+        self._start()
+
+    def _stop(self, lease: Lease) -> None:
+        self._leases.remove(lease)
+        if lease.effect is not None:
             self._outbox.emit(CancelInference(lease.effect))
 
     def on_effect_done(self, done: EffectDone) -> bool:
         """The model answered or failed; whether the effect was one of ours."""
-        lease = self._by_effect.get(done.effect)
+        lease = self._leases.inferring(done.effect)
         if lease is None:
             return False
-        self._drop(lease)
+        self._leases.remove(lease)
+        self._start()
         if done.result is None:
             # A model that is whole and too small is no fault of its node: the requester must not take it for a miss.
             reason = "length" if done.too_long else "model"
@@ -130,15 +144,20 @@ class Execution:
         return True
 
     def deadline_ms(self) -> int | None:
-        """When the next sign of life is due."""
-        return min((lease.progress_at_ms for lease in self._leases.values()), default=None)
+        """When the next sign of life is due, or a lease that waits is over."""
+        leases = self._leases.all()
+        over = [lease.ends_mono_ms for lease in leases if lease.effect is None]
+        return min([*over, *(lease.progress_at_ms for lease in leases)], default=None)
 
     def advance(self) -> None:
-        """Send due signs of life and forget bids whose task is over."""
+        """Send due signs of life, and forget bids and waiting leases whose task is over."""
         now_ms = self._outbox.now.mono_ms
-        for lease in self._leases.values():
-            if lease.progress_at_ms <= now_ms:
-                award = lease.award
+        for lease in self._leases.all():
+            award = lease.award
+            if lease.effect is None and lease.ends_mono_ms <= now_ms:
+                self._leases.remove(lease)
+                self._decline(lease.requester, award, lease.award_id, "busy")
+            elif lease.progress_at_ms <= now_ms:
                 lease.progress_at_ms = now_ms + max(1, award.lease_ms // PROGRESS_SHARE)
                 self._outbox.send(lease.requester, Progress(award.task, award.plan, award.step, lease.award_id))
         # Bids are kept in the order they were made, so the first one that is still open ends the search.
@@ -148,9 +167,11 @@ class Execution:
     def _decline(self, requester: bytes, award: Award, award_id: bytes, reason: str) -> None:
         self._outbox.send(requester, Decline(award.task, award.plan, award.step, award_id, reason))
 
-    def _drop(self, lease: Lease) -> None:
-        del self._leases[lease.award_id]
-        del self._by_effect[lease.effect]
+    def _forget_bid(self) -> None:
+        """Forget the oldest bid to who has most open, so that one who floods loses its own alone."""
+        held = Counter(requester for requester, _ in self._bids)
+        most = max(held, key=lambda requester: (held[requester], requester))
+        del self._bids[next(key for key in self._bids if key[0] == most)]
 
 
 def _bounded(text: str) -> str:

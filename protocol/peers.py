@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from protocol.addresses import DialBudget, host_of, worth_dialling
 from protocol.capability import Record
 from protocol.constants import (
+    BEACON_MS,
+    BEACONS_BURST,
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
@@ -28,7 +31,11 @@ from protocol.constants import (
     PEERS_MAX,
     PEERS_SAVED_MAX,
     RECORD_LIFETIME_MS_MAX,
+    RECORD_MS,
+    RECORDS_BURST,
     RECORDS_SHARED_MAX,
+    STRANGER_MS,
+    STRANGERS_BURST,
     STRANGERS_GOSSIPED_MAX,
     STRANGERS_PER_SOURCE_MAX,
 )
@@ -37,6 +44,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.events import Dial, Persist, Send
 from protocol.meeting import Meeting
 from protocol.outbox import Outbox
+from protocol.rates import Bucket
 
 
 @dataclass(slots=True)
@@ -60,6 +68,9 @@ class Peer:
     meeting: Meeting | None = None
     hint: tuple[str, ...] = ()
     saved_at_ms: int = 0
+    beacons: Bucket = field(default_factory=partial(Bucket, BEACON_MS, BEACONS_BURST))
+    records: Bucket = field(default_factory=partial(Bucket, RECORD_MS, RECORDS_BURST))
+    strangers: Bucket = field(default_factory=partial(Bucket, STRANGER_MS, STRANGERS_BURST))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -81,6 +92,7 @@ class PeerTable:
         self._save_at_ms: int | None = None
         self.own_addresses: tuple[str, ...] = ()
         self.joined_at_ms = 0
+        self._gossiped = Bucket(STRANGER_MS, STRANGERS_BURST)
 
     def get(self, peer: bytes) -> Peer | None:
         """What is known of `peer`."""
@@ -93,6 +105,15 @@ class PeerTable:
     def connected(self) -> list[bytes]:
         """Keys of connected peers, sorted."""
         return sorted(key for key, peer in self._peers.items() if peer.connected)
+
+    def is_connected(self, key: bytes) -> bool:
+        """Whether there is a channel to `key`."""
+        peer = self._peers.get(key)
+        return peer is not None and peer.connected
+
+    def spend_beacon(self, key: bytes) -> bool:
+        """Count a beacon of a connected peer; whether it may be answered."""
+        return self._peers[key].beacons.spend(self._outbox.now.mono_ms)
 
     def offering(self, skill: str) -> list[bytes]:
         """Connected peers whose record offers `skill`, sorted."""
@@ -160,6 +181,9 @@ class PeerTable:
             if peer.record_data == data:
                 return
             raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
+        if not self._ration(peer, source).spend(self._outbox.now.mono_ms):
+            # What is true comes again within a minute.
+            raise RemoteProtocolError("rate", "more records than one author, or one that names strangers, may bring")
         if peer is None:
             if not self._admit(source):
                 return
@@ -255,6 +279,13 @@ class PeerTable:
         self._next_dial_ms = mono_ms if self._next_dial_ms is None else min(self._next_dial_ms, mono_ms)
 
     # --- Bounds
+
+    def _ration(self, author: Peer | None, source: bytes | None) -> Bucket:
+        """What a record is counted against: its author, if known, else who named the author, or all of gossip."""
+        if author is not None:
+            return author.records
+        naming = self._peers.get(source) if source is not None else None
+        return naming.strangers if naming is not None else self._gossiped
 
     def _strangers(self) -> dict[bytes | None, list[bytes]]:
         """Keys of peers without meeting and evidence, by who named them; whoever goes first stands first."""

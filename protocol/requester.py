@@ -14,8 +14,11 @@ from protocol.answers import answer_of
 from protocol.capability import GENERAL
 from protocol.constants import (
     ACCEPT_MS_MAX,
+    AWARDS_MAX,
     BIDS_MAX,
     LEASE_MS,
+    PROGRESS_MAX,
+    SEAT_SHARE,
     SEATS_DEFAULT,
     WINDOW_MS_MAX,
     WINDOW_MS_MIN,
@@ -194,7 +197,10 @@ class Requester:
         )
         award_id, size = self._outbox.send(bid.bidder, award)
         task.count(size)
-        task.seats.append(Seat(number, bid, award_id, self._outbox.now.mono_ms + ACCEPT_MS_MAX))
+        now_ms = self._outbox.now.mono_ms
+        # One hung model leaves the next a fair part of the time; a question near its end goes round by the lease alone.
+        yields_ms = now_ms + max(LEASE_MS, (task.ends_mono_ms - now_ms) // SEAT_SHARE)
+        task.seats.append(Seat(number, bid, award_id, now_ms + ACCEPT_MS_MAX, yields_ms))
         self._log("award", task, {"seat": number}, bid.bidder)
 
     # --- Leases
@@ -209,6 +215,9 @@ class Requester:
             self._fail(task, seat, "decline", f"declined: {message.reason}")
         else:
             self._move(seat, message.TYPE)
+            seat.signs += 1
+            if seat.signs > PROGRESS_MAX:
+                raise RemoteProtocolError("limit", "more signs of life than a lease can need")
             seat.expires_mono_ms = self._outbox.now.mono_ms + LEASE_MS
 
     def on_unreachable(self, peer: bytes) -> None:
@@ -270,6 +279,8 @@ class Requester:
         self._settle(task)
 
     def _redispatch(self, task: Task, seat: Seat) -> None:
+        if len(task.seats) >= AWARDS_MAX:
+            return
         if not task.reserves:
             # The window may have closed on the first few bids; those that came since are next.
             assignment = self._rank(task)
@@ -296,8 +307,16 @@ class Requester:
             elapsed_ms = self._outbox.now.mono_ms - task.opened_mono_ms
             window_ms = WINDOW_MS_MIN if elapsed_ms < WINDOW_MS_MIN else WINDOW_MS_MAX
             return min(task.ends_mono_ms, task.opened_mono_ms + window_ms)
-        open_seats = (seat.expires_mono_ms for seat in task.seats if (seat.state, "expired") in SEAT)
-        return min(task.ends_mono_ms, *open_seats, task.ends_mono_ms)
+        seats = [seat for seat in task.seats if (seat.state, "expired") in SEAT]
+        yields = [seat.yields_mono_ms for seat in seats if self._may_yield(task, seat)]
+        return min([task.ends_mono_ms, *yields, *(seat.expires_mono_ms for seat in seats)])
+
+    def _may_yield(self, task: Task, seat: Seat) -> bool:
+        """Whether a reserve is there for a seat that was held for too long: one that is worth no less than its holder."""
+        if not task.reserves or len(task.seats) >= AWARDS_MAX or task.view is None:
+            return False
+        weights = [task.view.of(bid).weight(task.options) for bid in (task.reserves[0], seat.holder)]
+        return weights[0] > 0 or weights[1] == 0
 
     def advance(self) -> None:
         """Close windows, expire leases, end tasks at their deadline."""
@@ -314,9 +333,13 @@ class Requester:
                 self._award(task)
             elif task.phase is Phase.RUNNING:
                 for seat in list(task.seats):
-                    if (seat.state, "expired") in SEAT and seat.expires_mono_ms <= now_ms:
+                    if (seat.state, "expired") in SEAT and self._over(task, seat):
                         self._cancel(task, seat)
                         self._fail(task, seat, "expired", "lease expired")
+
+    def _over(self, task: Task, seat: Seat) -> bool:
+        now_ms = self._outbox.now.mono_ms
+        return seat.expires_mono_ms <= now_ms or (seat.yields_mono_ms <= now_ms and self._may_yield(task, seat))
 
     def _cancel(self, task: Task, seat: Seat) -> None:
         step = task.step_id

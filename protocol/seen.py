@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from protocol.constants import SEEN_PER_SENDER_MAX, SEEN_SENDERS_MAX
@@ -22,12 +23,13 @@ class SeenCache:
 
     Each sender has a share of its own, so a flood from one costs no other anything. Issue times of one sender grow, so
     forgetting its older half and refusing whatever is as old loses nothing of an honest one, and nothing that was forgotten
-    can be replayed. Of too many senders the one heard longest ago is forgotten with its watermark; what it sent could then be
-    replayed until it expires, on its own channel or as a beacon.
+    can be replayed. Of too many senders one without a channel is forgotten, heard longest ago: nothing but records is taken of
+    it, until it comes back itself. Only if all have one, the one heard longest ago goes.
     """
 
-    def __init__(self, watermark_ms: int = 0) -> None:
+    def __init__(self, watermark_ms: int = 0, is_connected: Callable[[bytes], bool] = lambda _: False) -> None:
         self.watermark_ms = watermark_ms
+        self._is_connected = is_connected
         self._senders: dict[bytes, _Sender] = {}
 
     def __len__(self) -> int:
@@ -48,7 +50,8 @@ class SeenCache:
         if len(sender.issued_ms) > SEEN_PER_SENDER_MAX:
             _forget_older_half(sender)
         if len(self._senders) > SEEN_SENDERS_MAX:
-            del self._senders[next(iter(self._senders))]
+            gone = (key for key in self._senders if not self._is_connected(key))
+            del self._senders[next(gone, next(iter(self._senders)))]
 
 
 def _forget_older_half(sender: _Sender) -> None:

@@ -60,12 +60,17 @@ SEAT: Final[Mapping[tuple[SeatState, str], SeatState]] = MappingProxyType(
 
 @dataclass(slots=True)
 class Seat:
-    """One lease: who holds it, under which award, until when without a sign of life."""
+    """One lease: who holds it, under which award, until when without a sign of life.
+
+    `signs` of life renew it, but from `yields_mono_ms` on a reserve takes the seat all the same.
+    """
 
     number: int
     holder: ReceivedBid
     award_id: bytes
     expires_mono_ms: int
+    yields_mono_ms: int
+    signs: int = 0
     state: SeatState = SeatState.OFFERED
 
 

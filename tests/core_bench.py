@@ -73,6 +73,8 @@ def offered(bench: Bench, asker: KeySigner, question: str = QUESTION, step: int 
     """Send the bench a beacon, take its bid and give the award that would follow, with the effects of the beacon."""
     nonce = b"n" * 32
     beacon = Beacon(b"t" * 16, 0, step, "arith", "number", input_hash(nonce, question, "number", 256), 3, 256, 1_500, 60_000, 1)
+    if not bench.core.peers.is_connected(asker.public_key):
+        bench.meet(asker)
     effects = bench.hear(asker, beacon)
     ((bid, body),) = sent(effects, Bid)
     return Award(body.task, 0, step, body.beacon, bid.id, bytes(32), 0, nonce, question, LEASE_MS), effects

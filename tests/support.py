@@ -188,6 +188,11 @@ class Bench:
         issued = self.wall_ms if issued_ms is None else issued_ms
         return seal(peer, PARAMETERS.network, message.TYPE, target, message.body(), issued, lifetime_ms)
 
+    def meet(self, *peers: KeySigner) -> None:
+        """Connect peers that bring no record."""
+        for peer in peers:
+            self.step(PeerConnected(peer.public_key))
+
     def join(self, peer: KeySigner, own: Record | None = None) -> None:
         """Connect a peer, take in its record, and let the time pass in which a newcomer waits for the records of others."""
         self.step(PeerConnected(peer.public_key))

@@ -125,12 +125,14 @@ def test_executor__bids_accepts_infers_and_sends_the_result() -> None:
 @pytest.mark.parametrize(("skills", "asked_skill"), [((), "arith"), (("lists",), "arith"), ((), "general")])
 def test_executor__does_not_bid_on_what_it_does_not_offer(skills: tuple[str, ...], asked_skill: str) -> None:
     bench = Bench(skills)
+    bench.meet(STRANGER)
     beacon = Beacon(b"t" * 16, 0, 0, asked_skill, "number", bytes(32), 3, 256, 1_500, 60_000, 1)
     assert not sent(bench.hear(STRANGER, beacon), Bid)
 
 
 def test_executor__stops_bidding_when_its_model_is_gone() -> None:
     bench = Bench(("arith",))
+    bench.meet(STRANGER)
     bench.step(ModelChanged(available=False, tokens_per_s=0))
     beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1)
     assert not sent(bench.hear(STRANGER, beacon), Bid)
@@ -147,6 +149,7 @@ def test_busy_executor__bids_and_says_how_busy_it_is() -> None:
 
 def test_executor__bids_once_however_often_the_beacon_comes() -> None:
     bench = Bench(("arith",))
+    bench.meet(STRANGER)
     data = bench.sealed(STRANGER, Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1))
     copies = [sent(bench.step(MessageReceived(None, data)), Bid) for _ in range(4)]
     assert [len(found) for found in copies] == [1, 0, 0, 0]

@@ -222,9 +222,11 @@ def test_restart__keeps_evidence_and_raises_the_sequence() -> None:
 
 def test_restart__refuses_what_was_handled_before_it() -> None:
     bench = Bench(("arith",))
+    bench.meet(STRANGER)
     data = bench.sealed(STRANGER, Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1))
     assert len(sent(bench.step(MessageReceived(None, data)), Bid)) == 1
     again = restarted(bench, skills=("arith",))
+    again.meet(STRANGER)
     assert not sent(again.step(MessageReceived(None, data)), Bid)
     assert again.core.rejected["replay"] == 1
 

@@ -32,11 +32,11 @@ def solve(prompt: str, _: Stream) -> Solution:
 
 
 def _executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutorDriver:
-    return ExecutorDriver(record("arith"), solve, tmp_path, monkeypatch)
+    return ExecutorDriver(record("arith", slots=2), solve, tmp_path, monkeypatch)
 
 
 def _host(_: Path, __: pytest.MonkeyPatch) -> HostDriver:
-    return HostDriver(record("arith"), solve)
+    return HostDriver(record("arith", slots=2), solve)
 
 
 @pytest.fixture(params=[_executor, _host], ids=["node", "simnet"])
