@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from node.answering import answer
 from node.engine import EngineError, Sampling
 from node.errors import UserError
 from node.home import write_private
@@ -196,14 +197,15 @@ class Api:
         if engine is None:
             return _error(409, "this node has no model; start it with --model NAME or --model FILE.gguf")
         skill = self._node.parameters.skills.get(asked.skill or "")
+        kind, tokens_max = (skill.answer, skill.tokens_max) if skill else ("text", 512)
         sampling = Sampling(asked.temperature_milli, asked.seed)
         try:
-            completion = await engine.infer(asked.question, skill.tokens_max if skill else 512, asked.deadline_ms, sampling)
+            completion = await answer(engine, asked.question, kind, tokens_max, asked.deadline_ms, sampling)
         except EngineError as error:
             return _error(503, str(error))
         return web.json_response(
             {
-                "answer": answer_of(skill.answer if skill else "text", completion.text),
+                "answer": answer_of(kind, completion.text),
                 "tokens": completion.prompt_tokens + completion.completion_tokens,
                 "inference_ms": completion.elapsed_ms,
             }

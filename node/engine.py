@@ -25,7 +25,8 @@ class ModelInfo:
     """What a node says about its model in its capability record. Everything but the speed is read from the file.
 
     `context` is in tokens: the trained length in an inspected file, the length that one sequence gets in a started
-    engine. `tokens_per_s` is measured at one sequence when the engine starts, and 0 before.
+    engine. `tokens_per_s` is measured at one sequence when the engine starts, and 0 before. `instruct` models are told
+    what to do with a question; the others, our own tiny ones, were trained on bare questions.
     """
 
     name: str
@@ -36,6 +37,21 @@ class ModelInfo:
     quantisation: str
     context: int
     tokens_per_s: int = 0
+    instruct: bool = False
+    chat_template: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is given, in parts that its chat template puts together.
+
+    `message` is the user's. Its odd parts (the second, the fourth) are data: a peer's question, a model's own words; in
+    them control tokens are plain letters. All else is ours. `opening` begins the answer, and is no part of the completion.
+    """
+
+    message: tuple[str, ...]
+    system: str = ""
+    opening: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +101,8 @@ class Engine(Protocol):
         """Check and load the model; returns when it can answer."""
         ...
 
-    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
-        """Answer `prompt` within `deadline_ms` from now. Concurrent calls share the model.
+    async def infer(self, prompt: Prompt | str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
+        """Answer `prompt`, a bare question if it is a text, within `deadline_ms` from now. Concurrent calls share the model.
 
         Ends at the model's end-of-generation token, after `max_tokens`, or when the context is full.
         Cancelling the task frees the model's slot.

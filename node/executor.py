@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 
+from node.answering import answer
 from node.engine import Engine, EngineError
 from node.errors import UserError
 from node.libp2p_address import parse_address
@@ -213,7 +214,7 @@ class Executor:
             done = EffectDone(effect.effect, error="this node has no model")
         else:
             try:
-                completion = await self._engine.infer(effect.question, effect.tokens_max, effect.deadline_ms)
+                completion = await answer(self._engine, effect.question, effect.kind, effect.tokens_max, effect.deadline_ms)
                 result = InferenceResult(
                     completion.text, completion.prompt_tokens, completion.completion_tokens, completion.elapsed_ms
                 )

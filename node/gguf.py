@@ -43,7 +43,11 @@ _TENSOR_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`context` is the trained length in tokens, 0 where the file does not say; `bytes_needed` the least whole size."""
+    """`context` is the trained length in tokens, 0 where the file does not say; `bytes_needed` the least whole size.
+
+    `purpose` is "model" for a model that writes text, else what the file says that it is; `prompt` is our trainer's word
+    on how the model is asked, empty in all other files.
+    """
 
     name: str
     architecture: str
@@ -52,6 +56,9 @@ class Header:
     parameters: int
     parts: int
     bytes_needed: int
+    purpose: str
+    prompt: str
+    chat_template: bool
 
 
 class _Cursor:
@@ -136,6 +143,8 @@ def read_header(path: Path) -> Header:
             raise EngineError(
                 f"model file {path} is truncated: it has {len(data)} of {header.bytes_needed} bytes, fetch it again"
             )
+    if header.purpose != "model":
+        raise EngineError(f"model file {path} holds a model of the kind {header.purpose}: give one that writes text")
     if header.parts > 1:
         raise EngineError(f"model file {path} is split in {header.parts}: join it with llama-gguf-split --merge")
     return header
@@ -163,9 +172,19 @@ def _parse(cursor: _Cursor, path: Path) -> Header:
         context=_integer(metadata, f"{architecture}.context_length", 0),
         parameters=parameters,
         parts=_integer(metadata, "split.count", 1),
+        purpose=_purpose(metadata, architecture),
+        prompt=str(metadata.get("tutti.prompt") or ""),
+        chat_template=bool(metadata.get("tokenizer.chat_template")),
         # The padding before the tensors is there for them: a vocabulary alone has none.
         bytes_needed=-(-cursor.at // alignment) * alignment + data_bytes if data_bytes else cursor.at,
     )
+
+
+def _purpose(metadata: dict[str, int | float | str | None], architecture: str) -> str:
+    """What the file is good for. llama.cpp loads an embedding model, and what it then writes is noise."""
+    # The specification's types of file are model, adapter, vocab, imatrix and mmproj; most files do not say.
+    kind = _clean(str(metadata.get("general.type") or "model"))
+    return "embedding" if kind == "model" and _integer(metadata, f"{architecture}.pooling_type", 0) > 0 else kind
 
 
 def _tensors(cursor: _Cursor, count: int) -> tuple[int, int]:

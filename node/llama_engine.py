@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from node import llama_frames as frames
 from node import models
-from node.engine import GREEDY, Completion, EngineError, ModelInfo, Sampling
+from node.engine import GREEDY, Completion, EngineError, ModelInfo, Prompt, Sampling
 from node.llama_process import WorkerProcess
 
 CONTEXT_TOKENS_DEFAULT = 2_048
@@ -130,11 +130,13 @@ class LlamaEngine:
             if not started:
                 await self.close()
 
-    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
+    async def infer(self, prompt: Prompt | str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
         """See Engine."""
+        if isinstance(prompt, str):
+            prompt = Prompt(("", prompt, ""))
         # What a terminal let through may hold halves of characters, which are no text to send.
-        raw = prompt.encode("utf-8", errors="replace")
-        if len(raw) > frames.PROMPT_BYTES_MAX:
+        texts = [each.encode("utf-8", errors="replace").decode() for each in (prompt.system, prompt.opening, *prompt.message)]
+        if sum(len(each.encode()) for each in texts) > frames.PROMPT_BYTES_MAX:
             raise EngineError(f"the question is over {frames.PROMPT_BYTES_MAX >> 10} KiB long: shorten it", too_long=True)
         if max_tokens < 1 or deadline_ms < 1:
             raise EngineError(f"{max_tokens} tokens in {deadline_ms} ms is no room for an answer: allow more")
@@ -150,7 +152,7 @@ class LlamaEngine:
         self._in_flight += 1
         try:
             async with asyncio.timeout((deadline_ms + DEADLINE_GRACE_MS) / 1000):
-                return await self._ask([raw.decode(), max_tokens, deadline_ms, sampling.temperature_milli, sampling.seed])
+                return await self._ask([texts, max_tokens, deadline_ms, sampling.temperature_milli, sampling.seed])
         except TimeoutError:
             raise EngineError(f"the model missed the deadline of {deadline_ms} ms: allow more time") from None
         finally:

@@ -19,8 +19,8 @@ class ServedModel(Decoder, Protocol):
 
     context: int
 
-    def prompt(self, question: str) -> list[int]:
-        """The tokens to feed for a question."""
+    def prompt(self, system: str, opening: str, message: list[str]) -> list[int]:
+        """The tokens to feed for a prompt; of `message` the odd parts are data."""
         ...
 
     def text(self, tokens: list[int]) -> str:
@@ -89,9 +89,9 @@ class Server:
         if message[0] == frames.CANCEL:
             self._batcher.cancel(message[1])
             return
-        _, number, question, max_tokens, deadline_ms, temperature_milli, seed = message
+        _, number, (system, opening, *parts), max_tokens, deadline_ms, temperature_milli, seed = message
         now_ns = time.monotonic_ns()
-        tokens = self._model.prompt(question)
+        tokens = self._model.prompt(system, opening, parts)
         if not 0 < len(tokens) < self._model.context:
             limit = self._model.context - 1
             error = f"the question takes {len(tokens)} tokens, this model holds 1 to {limit}: change its length"

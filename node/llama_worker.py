@@ -21,7 +21,7 @@ from node import llama_frames as frames
 from node.engine import Sampling
 from node.llama_batch import BATCH_TOKENS_MAX, Piece
 from node.llama_server import Server
-from node.llama_template import UnusableTemplateError, split
+from node.llama_template import ChatTemplate, Messages, UnusableTemplateError
 
 TEMPLATE_BYTES_MAX = 1 << 16
 """Of a template with its question in place; real ones are under 20 kB."""
@@ -79,7 +79,10 @@ class Model:
         self._greedy = llama.llama_sampler_init_greedy()
         self._samplers = [self._greedy] * slots
         self._batch = llama.llama_batch_init(BATCH_TOKENS_MAX, 0, 1)
-        self._before, self._after = self._template(path)
+        bos = llama.llama_vocab_bos(self._vocab)
+        self._bos = bos if bos >= 0 and llama.llama_vocab_get_add_bos(self._vocab) else None
+        self._blank_first = llama.llama_vocab_type(self._vocab) == llama.LLAMA_VOCAB_TYPE_SPM
+        self._template = self._chat_template(path)
 
     def _context_parameters(self, slots: int, threads: int, gpu_layers: int) -> ctypes.Structure:
         parameters: ctypes.Structure = self._llama.llama_context_default_params()
@@ -156,9 +159,20 @@ class Model:
         """Whether the token ends a generation."""
         return bool(self._llama.llama_vocab_is_eog(self._vocab, token))
 
-    def prompt(self, question: str) -> list[int]:
-        """The question in the model's template. It is a peer's text: control tokens written in it stay letters."""
-        return self._before + self._tokens(question, special=False) + self._after
+    def prompt(self, system: str, opening: str, message: list[str]) -> list[int]:
+        """The prompt in the model's template. The odd parts are data: control tokens written in them stay letters."""
+        texts, data = self._template.around(system, message[::2]), message[1::2]
+        texts[-1] += opening
+        for index, text in enumerate(texts[:-1]):
+            # Vocabularies join a blank with the word behind it, so it goes where that word is.
+            if text.endswith(" "):
+                texts[index], data[index] = text[:-1], f" {data[index]}"
+        tokens = self._tokens(texts[0], special=True)
+        if self._bos is not None and tokens[:1] != [self._bos]:
+            tokens.insert(0, self._bos)
+        for each, text in zip(data, texts[1:], strict=True):
+            tokens += self._continued(each, special=False) + self._continued(text, special=True)
+        return tokens
 
     def text(self, tokens: list[int]) -> str:
         """The text of tokens; what is not UTF-8 is replaced."""
@@ -184,35 +198,37 @@ class Model:
             raise RuntimeError(f"llama_tokenize returned {count}")
         return array[:count]
 
-    def _template(self, path: str) -> tuple[list[int], list[int]]:
-        """The tokens that the file's chat template puts before and after a question; none if it has no template."""
+    def _continued(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of a text behind another.
+
+        Vocabularies of SentencePiece take the beginning of a text for that of a word, and put a blank before it; behind the
+        end of a line they do not.
+        """
+        if not self._blank_first or not text:
+            return self._tokens(text, special=special)
+        line, tokens = self._tokens("\n", special=False), self._tokens(f"\n{text}", special=special)
+        return tokens[len(line) :] if tokens[: len(line)] == line else self._tokens(text, special=special)
+
+    def _chat_template(self, path: str) -> ChatTemplate:
         llama = self._llama
-        first = llama.llama_vocab_bos(self._vocab)
-        raw = llama.llama_model_chat_template(self._model, None)
-        texts = ("", "")
-        if raw:
-            names = self._spelling(first), self._spelling(llama.llama_vocab_eos(self._vocab))
-            try:
-                texts = split(raw.decode("utf-8", errors="replace"), *names, lambda user: self._guess(raw, user))
-            except UnusableTemplateError:
-                raise RefusedError(f"the chat template in {path} cannot be used: give another GGUF") from None
-        before, after = (self._tokens(text, special=True) for text in texts)
-        if llama.llama_vocab_get_add_bos(self._vocab) and before[:1] != [first]:
-            before.insert(0, first)
-        return before, after
+        raw = llama.llama_model_chat_template(self._model, None) or b""
+        names = [self._spelling(token(self._vocab)) for token in (llama.llama_vocab_bos, llama.llama_vocab_eos)]
+        try:
+            return ChatTemplate(raw.decode("utf-8", errors="replace"), names[0], names[1], lambda said: self._guess(raw, said))
+        except UnusableTemplateError:
+            raise RefusedError(f"the chat template in {path} cannot be used: give another GGUF") from None
 
     def _spelling(self, token: int) -> str:
         raw = self._llama.llama_vocab_get_text(self._vocab, token) if token >= 0 else b""
         return str(raw.decode("utf-8", errors="replace"))
 
-    def _guess(self, template: bytes, user: str) -> str | None:
+    def _guess(self, template: bytes, messages: Messages) -> str | None:
         """What llama.cpp makes of the template, by guessing whose it is."""
         ask_for_answer = True
-        message = self._llama.llama_chat_message(role=b"user", content=user.encode())
+        said = [self._llama.llama_chat_message(each["role"].encode(), each["content"].encode()) for each in messages]
+        array = (self._llama.llama_chat_message * len(said))(*said)
         buffer = ctypes.create_string_buffer(TEMPLATE_BYTES_MAX)
-        written = self._llama.llama_chat_apply_template(
-            template, ctypes.byref(message), 1, ask_for_answer, buffer, TEMPLATE_BYTES_MAX
-        )
+        written = self._llama.llama_chat_apply_template(template, array, len(said), ask_for_answer, buffer, TEMPLATE_BYTES_MAX)
         return buffer.raw[:written].decode("utf-8", errors="replace") if 0 <= written <= TEMPLATE_BYTES_MAX else None
 
     def measure(self) -> int:

@@ -13,6 +13,8 @@ from node.engine import EngineError, ModelInfo
 from node.gguf import read_header
 
 MODELS_DIRECTORY = Path(__file__).parent / "models"
+BARE_QUESTION = "question"
+"""What the key `tutti.prompt` says in files of our trainer. The first packaged ones lack it and are known by their hash."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -76,6 +78,8 @@ def inspect(path: Path, expected_sha256: str | None = None) -> ModelInfo:
         parameters=header.parameters,
         quantisation=header.quantisation,
         context=header.context,
+        instruct=header.prompt != BARE_QUESTION and digest not in {model.sha256 for model in packaged()},
+        chat_template=header.chat_template,
     )
 
 

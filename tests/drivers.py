@@ -20,7 +20,7 @@ import pytest
 
 from node import daemon, peering
 from node.config import Config
-from node.engine import GREEDY, Completion, EngineError, ModelInfo, Sampling
+from node.engine import GREEDY, Completion, EngineError, ModelInfo, Prompt, Sampling
 from node.errors import UserError
 from node.events import EventStream
 from node.executor import Executor
@@ -371,7 +371,8 @@ class ScriptedEngine:
     async def start(self) -> None:
         """Nothing to load."""
 
-    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
+    async def infer(self, prompt: Prompt | str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
+        assert isinstance(prompt, str)
         assert max_tokens > 0 < deadline_ms
         assert sampling == GREEDY
         solution = self._solver(prompt, self._draws)

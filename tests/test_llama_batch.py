@@ -1,14 +1,12 @@
-"""Continuous batching against a model that is a pure function, and chat templates."""
+"""Continuous batching against a model that is a pure function."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from node.engine import Sampling
 from node.llama_batch import BATCH_TOKENS_MAX, Batcher, Inference, Piece
-from node.llama_template import SENTINEL, UnusableTemplateError, split
 
 END = 0
 NEVER = 1 << 62
@@ -109,39 +107,3 @@ def test_batch__expires_the_running_and_the_waiting() -> None:
     assert sorted(each.number for each in batcher.expire(10)) == [0, 2]
     assert [each.number for each in batcher.expire(20)] == [1]
     assert not batcher
-
-
-def no_guess(_question: str) -> str | None:
-    return None
-
-
-@pytest.mark.parametrize(
-    ("template", "parts"),
-    [
-        ("<|user|>{{ messages[0]['content'] }}<|assistant|>", ("<|user|>", "<|assistant|>")),
-        ("{{ bos_token }}{{ messages[-1].content | trim }}\n{% if add_generation_prompt %}A:{% endif %}", ("<s>", "\nA:")),
-        ("{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}", ("[user]", "</s>")),
-    ],
-)
-def test_template__is_taken_apart_around_the_question(template: str, parts: tuple[str, str]) -> None:
-    assert split(template, "<s>", "</s>", no_guess) == parts
-
-
-def test_template__what_jinja_cannot_run_is_left_to_llama_cpp() -> None:
-    assert split("{{ raise_exception('x') }}", "", "", lambda question: f"<{question}>") == ("<", ">")
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "nothing",
-        "{{ messages[0].content }}{{ messages[0].content }}",
-        "{{ messages[0].content | upper }}",
-        "{{ 1 / 0 }}",
-        "{% for",
-        "{{ ''.__class__.__mro__[1].__subclasses__() }}" + SENTINEL,
-    ],
-)
-def test_template__one_that_does_not_hold_the_question_once_is_refused(template: str) -> None:
-    with pytest.raises(UnusableTemplateError):
-        split(template, "", "", no_guess)

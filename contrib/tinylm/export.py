@@ -57,6 +57,8 @@ def write(path: Path, name: str, vocabulary: Vocabulary, shape: Shape, tensors: 
         "tokenizer.ggml.add_bos_token": False,
         "tokenizer.ggml.add_eos_token": False,
         "tokenizer.chat_template": CHAT_TEMPLATE,
+        # Tells the node to ask with the bare question, for these models know no instructions.
+        "tutti.prompt": "question",
     }
     gguf_file.write(path, metadata, tensors)
 

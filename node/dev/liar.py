@@ -8,7 +8,7 @@ from __future__ import annotations
 import string
 import sys
 
-from node.engine import GREEDY, Completion, Engine, ModelInfo, Sampling
+from node.engine import GREEDY, Completion, Engine, ModelInfo, Prompt, Sampling
 from protocol.answers import MARK
 
 _PAIRS = (("yes", "no"), ("true", "false"), ("odd", "even"))
@@ -46,7 +46,7 @@ class LyingEngine:
         """See Engine."""
         await self._engine.close()
 
-    async def infer(self, prompt: str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
+    async def infer(self, prompt: Prompt | str, max_tokens: int, deadline_ms: int, sampling: Sampling = GREEDY) -> Completion:
         """See Engine; what comes back looks like an honest answer and is not."""
         true = await self._engine.infer(prompt, max_tokens, deadline_ms, sampling)
         return Completion(lie(true.text), true.prompt_tokens, true.completion_tokens, true.elapsed_ms)

@@ -1,0 +1,77 @@
+"""What instruct models are asked: every word that this node says to a model stands here.
+
+Two stages. The first asks for short reasoning and a last line that the vote can read. Where it has none, the second asks
+for the answer alone, given the question and what the model itself had written. Free text is not voted and has one stage.
+Data stands on lines of its own: it is tokenised apart from our words, and a tokeniser joins nothing across a line's end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from node.engine import Prompt
+from protocol.answers import MARK, answer_of
+
+REASONING_CHARS_MAX: Final = 2_000
+"""Of a model's own output, its end, shown to it again: the second prompt must fit a context that the first one did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A type of answer, in words for a model, and an example of it."""
+
+    words: str
+    example: str
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "number": Form("one number in digits, without unit or thousands separator", "42"),
+    "list": Form("the numbers in their order, in digits, with a blank between two", "3 1 2"),
+    "word": Form("one word, spelt exactly, without quotes", "cab"),
+    "choice": Form("one of the choices of the question, in one word such as yes or no", "yes"),
+}
+_REASONER: Final = "You answer questions exactly and briefly. Reason in a few short steps, then give the answer."
+_READER: Final = "You read the final answer out of a piece of reasoning, and write nothing else."
+_WRITER: Final = "You answer correctly and briefly. Write the answer itself, without a preface."
+
+
+def direct(kind: str, question: str) -> Prompt:
+    """The first stage: the question, and what its answer must look like."""
+    if kind == "text":
+        return Prompt(("", question, ""), _WRITER)
+    form = FORMS[kind]
+    task = f"Reason briefly. Then write one last line: `{MARK}` and {form.words}, for example `{MARK} {form.example}`."
+    return Prompt(("Question:\n", question, f"\n\n{task}"), _REASONER)
+
+
+def extraction(kind: str, question: str, reasoning: str) -> Prompt:
+    """The second stage: the answer alone, begun for the model so that it can only go on with it."""
+    form = FORMS[kind]
+    task = f"Write the final answer alone: {form.words}, for example `{MARK} {form.example}`."
+    parts = ("Question:\n", question, "\n\nReasoning:\n", reasoning[-REASONING_CHARS_MAX:], f"\n\n{task}")
+    return Prompt(parts, _READER, MARK)
+
+
+def readable(kind: str, output: str) -> str | None:
+    r"""The answer line of an output whose form is right but for what models like to put around it; None if it has none.
+
+    Taken off: lines behind the answer, markup and quotes around it, `\boxed{}`, and separators of thousands.
+    """
+    *_, tail = _MARK.split(output)
+    lines = tail.strip(_AROUND).splitlines() if tail != output else []
+    line = lines[0].strip(_AROUND) if lines else ""
+    boxed = _BOXED.fullmatch(line)
+    line = boxed[1] if boxed else line
+    if kind == "number" and _THOUSANDS.fullmatch(line):
+        line = line.replace(",", "")
+    answer = answer_of(kind, f"{MARK} {line}")
+    return None if answer is None else f"{MARK} {answer}"
+
+
+_AROUND: Final = " \t\r\n*_`\"'$.:"
+_MARK: Final = re.compile(re.escape(MARK), re.IGNORECASE | re.ASCII)
+_BOXED: Final = re.compile(r"\\boxed\{([^{}]*)\}")
+_THOUSANDS: Final = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
