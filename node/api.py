@@ -124,6 +124,8 @@ class Api:
             {
                 "peer_id": peer_id(node.peer),
                 "network": node.parameters.name,
+                "network_id": node.parameters.network.hex(),
+                "revision": node.parameters.revision,
                 "addresses": node.transport.addresses(),
                 "uptime_s": round(time.monotonic() - node.started),
                 "peers_connected": len(node.transport.peers()),

@@ -55,6 +55,7 @@ from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
+from protocol.revisions import Revisions
 from protocol.seen import SeenCache
 from protocol.task import Phase, Task
 
@@ -85,6 +86,7 @@ class Core:
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers)
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
+        self._revisions = Revisions(self._outbox, parameters.revision)
         self._execution = Execution(self._outbox, own.slots, self._known)
         self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
@@ -271,6 +273,7 @@ class Core:
             if envelope.sender != self.me and not self.peers.spend_beacon(envelope.sender):
                 raise RemoteProtocolError("rate", "more beacons than one requester may send")
             beacon = Beacon.parse(envelope.body)
+            self._revisions.check(beacon)
             if beacon.tokens_max > self._tokens_max(beacon.skill):
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
             self._execution.on_beacon(envelope, beacon, self._own)
@@ -365,8 +368,8 @@ class Core:
         preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
         running = sum(task.audit is not None for task in tasks)
         while running < AUDITS_AT_ONCE_MAX and (chosen := self.audits.next(preferred)) is not None:
-            exercise, examinees = chosen
-            task = self._task(exercise.text, Requirement(exercise.skill, 1_000), None, DEADLINE_MS_DEFAULT)
+            skill, exercise, examinees = chosen
+            task = self._task(exercise.text, Requirement(skill, 1_000), None, DEADLINE_MS_DEFAULT)
             task.audit, task.examinees = exercise, examinees
             self.audits.begin(task)
             self._requester.add(task)

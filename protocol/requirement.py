@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
+from protocol import exercises
 from protocol.capability import GENERAL
-from protocol.parameters import Parameters
+from protocol.parameters import Parameters, Skill
 
 _GRAM: Final = 3
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -23,6 +25,12 @@ _LENGTH_MAX: Final = 512
 # Least squared cosine, in thousandths, with the nearest example. Generated questions stay above .45; "the square root of 16"
 # and "10 percent of 50" lie just below .4.
 _SIMILARITY_MIN: Final = 400
+
+
+# Examples of each exercise family: enough that every phrasing of a generator is near one of them. Stories differ in names and
+# things, and one unlike all examples would be taken for free text.
+_EXAMPLES_PER_FAMILY: Final = 72
+_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType({"word": 400})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,14 @@ def _square(grams: Mapping[int, int]) -> int:
     return sum(count * count for count in grams.values())
 
 
+def examples_of(skill: Skill) -> Iterator[str]:
+    """The skill's example texts: those that its network gives, and questions of the exercises that audit it."""
+    yield from skill.examples
+    for exercise, family in skill.audited_by:
+        for seed in range(_EXAMPLES_OF.get(family, _EXAMPLES_PER_FAMILY)):
+            yield exercises.generate(exercise, 1 + seed % 3, seed, family).text
+
+
 class RequirementMap:
     """Maps texts to skills by a network's examples."""
 
@@ -58,7 +74,7 @@ class RequirementMap:
         for skill in sorted(parameters.skills):
             # Examples that differ only in their digits are one after folding.
             seen: set[tuple[tuple[int, int], ...]] = set()
-            for example in parameters.skills[skill].examples:
+            for example in examples_of(parameters.skills[skill]):
                 grams = _grams(example)
                 key = tuple(sorted(grams.items()))
                 if key not in seen:

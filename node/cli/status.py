@@ -34,7 +34,7 @@ def show(status: Mapping[str, Any]) -> list[str]:
     rejected = sum(status["rejected"].values())
     rows = [
         ("peer id", clean(status["peer_id"])),
-        ("network", clean(status["network"])),
+        ("network", f"{clean(status['network'])}, id {clean(status['network_id'])[:16]}, revision {status['revision']}"),
         ("running for", duration(status["uptime_s"])),
         *(("address", clean(address)) for address in status["addresses"]),
         ("peers", f"{status['peers_connected']} connected, {status['peers_known']} known"),
