@@ -146,6 +146,8 @@ class Api:
                 "tasks": core.tasks,
                 "leases": core.leases,
                 "answered": node.executor.outcomes,
+                "peers_lost": core.peers_lost,
+                "messages": {"sent": dict(sorted(core.sent.items())), "received": dict(sorted(core.received.items()))},
                 "rejected": dict(sorted(core.rejected.items())),
                 "transport": {**node.transport.counters(), "frames_over_limit": node.frame_limit.dropped},
             }

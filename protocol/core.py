@@ -75,6 +75,8 @@ class Core:
         self.me = signer.public_key
         self.parameters = parameters
         self.rejected: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+        self.peers_lost = 0
         self._entropy = entropy
         self._own = own
         self._record_data = b""
@@ -142,6 +144,11 @@ class Core:
         return len(self._requester)
 
     @property
+    def sent(self) -> Counter[str]:
+        """Envelopes sent to other nodes, by type and without records; `received` counts those of others that arrived."""
+        return self._outbox.sent
+
+    @property
     def leases(self) -> int:
         """Leases of this node as executor."""
         return self._execution.queued
@@ -156,6 +163,7 @@ class Core:
                 self.peers.connect(event.peer, self._record())
                 self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
             case PeerLost():
+                self.peers_lost += 1
                 self.peers.lose(event.peer)
                 self._requester.on_unreachable(event.peer)
                 self._execution.on_peer_lost(event.peer)
@@ -241,6 +249,8 @@ class Core:
             if envelope.type == Beacon.TYPE and not self._reaches(envelope.sender):
                 raise RemoteProtocolError("unconnected", "a beacon of a peer without a channel, whom no bid could reach")
             self._seen.add(envelope)
+            if envelope.sender != self.me and (envelope.type in DIRECT or envelope.type == Beacon.TYPE):
+                self.received[envelope.type] += 1
             self._raise_watermark(envelope)
             self._dispatch(envelope)
         except RemoteProtocolError as error:
