@@ -24,7 +24,7 @@ from node.home import write_private
 from node.llama_engine import SEED_MAX, TEMPERATURE_MILLI_MAX
 from node.reports import outcome_json, peers_json, skills_json
 from protocol.answers import answer_of
-from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX
+from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX, TOKENS_GENERAL
 from protocol.errors import LocalProtocolError
 from protocol.events import AuditsWanted, RequestMade
 from protocol.identity import peer_id
@@ -201,7 +201,7 @@ class Api:
         if engine is None:
             return _error(409, "this node has no model; start it with --model NAME or --model FILE.gguf")
         skill = self._node.parameters.skills.get(asked.skill or "")
-        kind, tokens_max = (skill.answer, skill.tokens_max) if skill else ("text", 512)
+        kind, tokens_max = (skill.answer, skill.tokens_max) if skill else ("text", TOKENS_GENERAL)
         sampling = Sampling(asked.temperature_milli, asked.seed)
         try:
             completion = await answer(engine, asked.question, kind, tokens_max, asked.deadline_ms, sampling)

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from protocol.allowance import Allowance, Caps
 from protocol.audits import Audits
+from protocol.availability import Availability
 from protocol.capability import GENERAL, Record
 from protocol.conclusion import outcome_of
 from protocol.constants import (
@@ -39,6 +41,7 @@ from protocol.events import (
     Instant,
     MessageReceived,
     ModelChanged,
+    Paused,
     PeerConnected,
     PeerLost,
     Persist,
@@ -71,6 +74,7 @@ class Core:
         entropy: Callable[[int], bytes],
         restored: Iterable[tuple[str, bytes, bytes]] = (),
         requirement_map: RequirementMap | None = None,
+        caps: Caps = Caps(),  # noqa: B008  frozen, and it means that there are none
     ) -> None:
         self.me = signer.public_key
         self.parameters = parameters
@@ -89,7 +93,8 @@ class Core:
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
         self._revisions = Revisions(self._outbox, parameters.revision)
-        self._execution = Execution(self._outbox, own.slots, self._known)
+        self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
+        self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
         self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._auditing = False
@@ -102,6 +107,7 @@ class Core:
         self._outbox.begin(now)
         if self._restored:
             self._restore()
+        self.availability.allowance.begin(now)
         self._take(event)
         self._drain()
         self._advance()
@@ -119,6 +125,7 @@ class Core:
             self._execution.deadline_ms(),
             self._requester.deadline_ms(),
             self._calibration_deadline_ms(),
+            self.availability.allowance.closed_until_ms,
         )
         return min((part for part in parts if part is not None), default=None)
 
@@ -126,7 +133,7 @@ class Core:
 
     def candidates(self, skill: str) -> list[bytes]:
         """Who could answer a question of `skill` now: connected peers that offer it, and this node itself."""
-        own = [self.me] if self._own.offers(skill) else []
+        own = [self.me] if self.availability.for_owner and self._own.covers(skill) else []
         return sorted([*self.peers.offering(skill), *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
@@ -175,8 +182,11 @@ class Core:
             case AuditsWanted():
                 self._auditing = True
             case ModelChanged():
-                self._own = replace(self._own, available=event.available, tokens_per_s=event.tokens_per_s)
+                self.availability.alive = event.available
+                self._own = replace(self._own, tokens_per_s=event.tokens_per_s)
                 self._issue_record()
+            case Paused():
+                self.availability.pause(paused=event.paused)
             case AddressesChanged():
                 self._own = replace(self._own, addresses=event.addresses)
                 self.peers.own_addresses = event.addresses
@@ -317,7 +327,8 @@ class Core:
 
     def _advance(self) -> None:
         now_ms = self._outbox.now.mono_ms
-        if self._record_at_ms is not None and self._record_at_ms <= now_ms:
+        changed = self._own.available != self.availability.for_others
+        if self._record_at_ms is not None and (changed or self._record_at_ms <= now_ms):
             self._issue_record()
         self.peers.advance()
         self._requester.advance()
@@ -410,7 +421,8 @@ class Core:
     def _issue_record(self) -> None:
         now = self._outbox.now
         # The clock as sequence number survives a lost database; never lower than the last one if the clock went back.
-        self._own = replace(self._own, sequence=max(self._own.sequence + 1, now.wall_ms))
+        available = self.availability.for_others
+        self._own = replace(self._own, sequence=max(self._own.sequence + 1, now.wall_ms), available=available)
         self._record_data = self._outbox.seal_record(self._own)
         self._record_at_ms = now.mono_ms + RECORD_REFRESH_MS
         self._outbox.emit(Persist("node", b"sequence", str(self._own.sequence).encode()))
@@ -434,6 +446,13 @@ class Core:
                 self._seen = SeenCache(self._watermark_ms, self.peers.is_connected)
             elif (table, key) == ("node", b"sequence"):
                 self._own = replace(self._own, sequence=_number(value))
+            elif table == "node":
+                self.availability.restore(key, value)
+
+
+def _longest(parameters: Parameters) -> int:
+    """The most tokens that a question of this network may take: a node that can take this one can take any."""
+    return max((TOKENS_GENERAL, *(skill.tokens_max for skill in parameters.skills.values())))
 
 
 _DIGITS_MAX = 20

@@ -145,7 +145,7 @@ class Decline(_StepMessage):
     TYPE: ClassVar[str] = "decline"
     RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
         "award": raw(ID_SIZE),
-        "reason": one_of("busy", "input", "length", "model"),
+        "reason": one_of("busy", "cap", "input", "length", "model", "paused"),
     }
 
 

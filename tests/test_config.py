@@ -48,6 +48,8 @@ slots = 1
 context = 512
 gpu_layers = -1
 api_port = 0
+requests_per_hour = 100
+tokens_per_day = 4096
 log_level = "debug"
 """)
     assert load(file, {}, {}).model_fields_set == set(KEYS)
