@@ -16,6 +16,7 @@ from node.errors import ExitCode, UserError
 from node.libp2p_address import parse_address, parse_listen
 from node.transport import TransportError
 from protocol.capability import GENERAL
+from protocol.constants import TOKENS_MAX
 from protocol.parameters import Parameters
 
 VERSION = 1
@@ -53,6 +54,15 @@ def _peer_address(text: str) -> str:
 
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 PeerAddress = Annotated[str, AfterValidator(_peer_address)]
+
+
+def _tokens_cap(tokens: int) -> int:
+    if 0 < tokens < TOKENS_MAX:
+        raise ValueError(f"{tokens} tokens are fewer than one question may take: at least {TOKENS_MAX}, or 0 for no cap")
+    return tokens
+
+
+TokensCap = Annotated[int, AfterValidator(_tokens_cap)]
 Skill = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
@@ -84,6 +94,15 @@ class Config(BaseModel):
     context: int = Field(0, ge=0, le=32_768, description="tokens, up to 32768, or 0 for the model's own")
     gpu_layers: int = Field(0, ge=-1, le=1000, description="an integer up to 1000, or -1 for all layers")
     api_port: int = Field(0, ge=0, le=65535, description="a port from 1 to 65535, or 0 for any free one")
+    requests_per_hour: int = Field(
+        0, ge=0, le=1_000_000, description="an integer: requests of others answered in an hour, audits too, or 0 for no cap"
+    )
+    tokens_per_day: TokensCap = Field(
+        0,
+        ge=0,
+        le=10**12,
+        description=f"an integer from {TOKENS_MAX}: tokens written for others in a day, or 0 for no cap",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description='"debug", "info", "warning" or "error"')
 
     @property
@@ -94,7 +113,7 @@ class Config(BaseModel):
 
 KEYS = tuple(Config.model_fields)
 _LIST_KEYS = frozenset({"listen", "bootstrap", "skills"})
-_INTEGER_KEYS = frozenset({"threads", "slots", "context", "gpu_layers", "api_port"})
+_INTEGER_KEYS = frozenset({"threads", "slots", "context", "gpu_layers", "api_port", "requests_per_hour", "tokens_per_day"})
 
 
 def load(file: Path, environment: Mapping[str, str], flags: Mapping[str, object]) -> Config:

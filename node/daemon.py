@@ -29,6 +29,7 @@ from node.peering import FRAMES_BURST, FRAMES_PER_S, bootstrap, receive
 from node.store import Store
 from node.transport import Transport, TransportError, Validator
 from protocol import gossip
+from protocol.allowance import Caps
 from protocol.capability import GENERAL, Record
 from protocol.core import Core
 from protocol.errors import LocalProtocolError
@@ -85,7 +86,8 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         if engine is not None:
             stack.push_async_callback(engine.close)
         await _start(engine, transport)
-        core = Core(KeySigner(seed), parameters, _own_record(config, engine), secrets.token_bytes, store.rows())
+        caps = Caps(config.requests_per_hour, config.tokens_per_day)
+        core = Core(KeySigner(seed), parameters, _own_record(config, engine), secrets.token_bytes, store.rows(), caps=caps)
         failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
         events = EventStream()
         executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))

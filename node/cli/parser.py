@@ -22,6 +22,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "init": ("node.cli.init", "make the home, the identity and a commented configuration"),
         "run": ("node.cli.run", "run a node until Ctrl-C"),
         "status": ("node.cli.status", "what the running node is doing"),
+        "pause": ("node.cli.pause", "let the running node take no more work, until `tutti resume`"),
+        "resume": ("node.cli.pause", "let a paused node take work again"),
         "id": ("node.cli.identity", "this node's peer id"),
         "peers": ("node.cli.peers", "whom the running node knows, and what each has earned"),
         "ask": ("node.cli.ask", "ask the network a question through the running node"),

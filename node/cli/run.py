@@ -35,6 +35,8 @@ _NUMBERS: Final = {
     "slots": "answers computed at once",
     "context": "tokens of context, 0 for the model's own",
     "gpu_layers": "layers on the GPU, -1 for all",
+    "requests_per_hour": "requests of others answered in an hour at most, 0 for no cap",
+    "tokens_per_day": "tokens written for others in a day at most, 0 for no cap",
     "api_port": "port of the API on loopback, 0 for any free one",
 }
 

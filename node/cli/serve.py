@@ -61,6 +61,8 @@ def _tell_ready(node: Running, home: NetworkHome, *, as_json: bool) -> None:
     for address in addresses:
         _log.info("listening", extra={"fields": {"address": address}})
     _log.info("ready", extra={"fields": {"network": home.data.name, "peer": peer, "path": str(home.api_file)}})
+    if node.executor.core.availability.paused:
+        say("this node is paused and takes no work: `tutti resume` ends that")
     if addresses:
         say(f"another node joins with: tutti run --network {shlex.quote(node.config.network)} --bootstrap {addresses[0]}")
     if as_json:
