@@ -18,7 +18,8 @@ _SECONDS = 30
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def _status_kb(pid: int, name: str) -> int:
+def status_kb(pid: int, name: str) -> int:
+    """A size that the kernel tells of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
@@ -35,16 +36,16 @@ async def main(seconds: int) -> None:
         before = _cpu_s(bare.process.pid)
         await asyncio.sleep(seconds)
         cpu = 100 * (_cpu_s(bare.process.pid) - before) / seconds
-        base_kb = _status_kb(bare.process.pid, "VmRSS")
+        base_kb = status_kb(bare.process.pid, "VmRSS")
         print(f"{'without a model':<24}{base_kb / 1000:>12.1f}{cpu:>12.2f}")
         async with daemon("arith", other.addresses[0]) as node:
             worker = (await node.client.get("/v1/status"))["model"]["pid"]
             before = _cpu_s(node.process.pid) + _cpu_s(worker)
             await asyncio.sleep(seconds)
             cpu = 100 * (_cpu_s(node.process.pid) + _cpu_s(worker) - before) / seconds
-            total_kb = _status_kb(node.process.pid, "VmRSS") + _status_kb(worker, "VmRSS")
+            total_kb = status_kb(node.process.pid, "VmRSS") + status_kb(worker, "VmRSS")
             print(f"{'with the model arith':<24}{total_kb / 1000:>12.1f}{cpu:>12.2f}")
-            print(f"{'  of it its process':<24}{_status_kb(worker, 'VmRSS') / 1000:>12.1f}")
+            print(f"{'  of it its process':<24}{status_kb(worker, 'VmRSS') / 1000:>12.1f}")
             print(f"{'the model adds':<24}{(total_kb - base_kb) / 1000:>12.1f}")
 
 

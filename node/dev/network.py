@@ -81,7 +81,7 @@ async def network(of_roles: Sequence[str]) -> AsyncIterator[list[DevNode]]:
         try:
             await _start_all(home, of_roles, nodes)
             nodes.sort(key=lambda node: int(node.home.name.partition("-")[0]))
-            await _met(nodes)
+            await met(nodes)
             yield nodes
         finally:
             await asyncio.shield(stop(nodes))
@@ -111,14 +111,15 @@ async def _start(home: Path, role: str, bootstrap: str | None, nodes: list[DevNo
     await ready(node)
 
 
-async def spawn(home: Path, role: str, bootstrap: str | None = None) -> DevNode:
-    """Start the process of one node; `role` is "liar", a packaged model's name or "none"."""
+async def spawn(home: Path, role: str, bootstrap: str | None = None, flags: Sequence[str] = ()) -> DevNode:
+    """Start the process of one node; `role` is "liar", a packaged model's name or "none". `flags` override those of `dev`."""
     model = _LIAR_MODEL if role == "liar" else role
     command = ["-m", "node.dev.liar"] if role == "liar" else ["-m", "node", "run"]
     # All nodes share this machine's cores, so each computes with one thread.
     command += ["--home", str(home), "--network", "dev", "--model", model, "--threads", "1", "--slots", "4", "--json"]
     if bootstrap is not None:
         command += ["--bootstrap", bootstrap]
+    command += flags
     with _log_in(home) as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -176,7 +177,7 @@ def _last_line(node: DevNode) -> str:
     return "it wrote nothing"
 
 
-async def _met(nodes: Sequence[DevNode]) -> None:
+async def met(nodes: Sequence[DevNode]) -> None:
     """Wait until every node is connected to every other."""
     try:
         async with asyncio.timeout(_MEETING_S):
