@@ -16,15 +16,23 @@ from protocol.constants import ANSWER_SIZE_MAX
 MARK: Final = "answer:"
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,64}(\.[0-9]{1,64})?")
+# Which characters beyond ASCII are letters changes with the version of Unicode, so all but blanks and quotes will do.
+_PART: Final = "(?:[0-9A-Za-z]|(?![\\s\u2018\u2019\u201c\u201d])[\u00c0-\ud7ff\ue000-\U0010ffff])+"
+_WORD: Final = re.compile(f"{_PART}(?:-{_PART})*")
+_QUOTES: Final = "\"'`\u2018\u2019\u201c\u201d"
 _LIST_SEPARATORS: Final = re.compile(r"[\s,;]+")
 
 
 def canonical_answer(kind: str, text: str) -> str | None:
-    """The canonical form of `text` as a "number", "list" (of numbers) or "text"; None if it has none."""
+    """The canonical form of `text` as a "number", "list" (of numbers), "word", "choice" or "text"; None if it has none."""
     if kind == "number":
         return _number(text.strip().rstrip("."))
     if kind == "list":
         return _list(text.strip().rstrip("."))
+    if kind == "word":
+        return _word(text)
+    if kind == "choice":
+        return _choice(text)
     return _words(text)
 
 
@@ -60,6 +68,17 @@ def _list(text: str) -> str | None:
     if not items or None in items:
         return None
     return " ".join(item for item in items if item is not None)
+
+
+def _word(text: str) -> str | None:
+    # A sentence ends inside or outside of the quotes, so both dots go.
+    bare = unicodedata.normalize("NFC", text).strip().rstrip(".").strip(_QUOTES).rstrip(".")
+    return bare if _WORD.fullmatch(bare) else None
+
+
+def _choice(text: str) -> str | None:
+    word = _word(text)
+    return word.translate(_LOWER) if word is not None and word.isascii() else None
 
 
 def _words(text: str) -> str | None:

@@ -76,13 +76,6 @@ class ModelChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Paused:
-    """The owner wants no more work taken, or wants it again; kept over a restart."""
-
-    paused: bool
-
-
-@dataclass(frozen=True, slots=True)
 class AddressesChanged:
     """The multiaddrs that this node listens on."""
 
@@ -120,7 +113,6 @@ Input: TypeAlias = (
     | RequestMade
     | AuditsWanted
     | ModelChanged
-    | Paused
     | AddressesChanged
     | EffectDone
 )

@@ -16,7 +16,6 @@ from protocol.constants import (
     LEASE_MS_MIN,
     QUESTION_SIZE_MAX,
     RESULT_TEXT_SIZE_MAX,
-    REVISION_MAX,
     SEATS_MAX,
     TOKENS_MAX,
     WINDOW_MS_MAX,
@@ -68,13 +67,13 @@ class Beacon(_StepMessage):
     TYPE: ClassVar[str] = "beacon"
     RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
         "skill": _SKILL,
-        "answer": one_of("number", "list", "text"),
+        "answer": one_of("number", "list", "word", "choice", "text"),
         "input_hash": raw(ID_SIZE),
         "seats": integer(1, SEATS_MAX),
         "tokens_max": integer(1, TOKENS_MAX),
         "window_ms": integer(1, WINDOW_MS_MAX),
         "deadline_ms": integer(1, DEADLINE_MS_MAX),
-        "revision": integer(0, REVISION_MAX),
+        "revision": integer(0, 2**32),
     }
 
 
@@ -145,7 +144,7 @@ class Decline(_StepMessage):
     TYPE: ClassVar[str] = "decline"
     RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
         "award": raw(ID_SIZE),
-        "reason": one_of("busy", "cap", "input", "length", "model", "paused"),
+        "reason": one_of("busy", "input", "length", "model"),
     }
 
 

@@ -1,36 +1,36 @@
 """Which skill a question needs: integer similarity of hashed character n-grams (specs/07-beacon.md).
 
 Digits are folded into one, because a question's kind is in its words. An example with numbers is no match for a question
-without any: "the largest of 3 5 9" says nothing about the largest country. A question like none of the examples is `general`.
+without any: "the largest of 3 5 9" says nothing about the largest country. In an example, `_` stands for any word: what a word
+is asked for is in the words around it. A question like none of the examples is `general`.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
-from protocol import exercises
 from protocol.capability import GENERAL
-from protocol.parameters import Parameters, Skill
+from protocol.parameters import Parameters
 
 _GRAM: Final = 3
 _DIGITS: Final = re.compile(r"[0-9]+")
+# A sum is often typed without blanks, and written with them in every example.
+_OPERATORS: Final = re.compile(r"(?<=0) ?([-+*]) ?(?=0)")
 _BUCKETS: Final = 1 << 16
 # A question is compared by its start; a long preamble would only cost time.
 _LENGTH_MAX: Final = 512
 # Least squared cosine, in thousandths, with the nearest example. Generated questions stay above .45; "the square root of 16"
 # and "10 percent of 50" lie just below .4.
 _SIMILARITY_MIN: Final = 400
-
-
-# Examples of each exercise family: enough that every phrasing of a generator is near one of them. Stories differ in names and
-# things, and one unlike all examples would be taken for free text.
-_EXAMPLES_PER_FAMILY: Final = 72
-_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType({"word": 400})
+# With all words folded that differ, what is left must agree more: "who is the tallest man" and "who is the tallest" are at .54,
+# "please reverse the word banana" without its full stop at .69.
+_PATTERN_SIMILARITY_MIN: Final = 550
+_ANY_WORD: Final = "_"
+_WORD: Final = re.compile("[a-z\u0080-\U0010ffff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,12 @@ class Requirement:
     similarity: int
 
 
-def _grams(text: str) -> dict[int, int]:
-    folded = f" {_DIGITS.sub('0', ' '.join(text[:_LENGTH_MAX].lower().split()))} "
+def _folded(text: str) -> str:
+    digits = _DIGITS.sub("0", " ".join(text[:_LENGTH_MAX].lower().split()))
+    return " " + _OPERATORS.sub(r" \1 ", digits) + " "
+
+
+def _grams(folded: str) -> dict[int, int]:
     counts: dict[int, int] = {}
     for start in range(max(1, len(folded) - _GRAM + 1)):
         bucket = zlib.crc32(folded[start : start + _GRAM].encode()) % _BUCKETS
@@ -58,40 +62,50 @@ def _square(grams: Mapping[int, int]) -> int:
     return sum(count * count for count in grams.values())
 
 
-def examples_of(skill: Skill) -> Iterator[str]:
-    """The skill's example texts: those that its network gives, and questions of the exercises that audit it."""
-    yield from skill.examples
-    for exercise, family in skill.audited_by:
-        for seed in range(_EXAMPLES_OF.get(family, _EXAMPLES_PER_FAMILY)):
-            yield exercises.generate(exercise, 1 + seed % 3, seed, family).text
+@dataclass(frozen=True, slots=True)
+class _Example:
+    skill: str
+    pattern: bool
+    needs_numbers: bool
+    grams: Mapping[int, int]
+    square: int
+
+    def similarity(self, grams: Mapping[int, int], square: int) -> int:
+        """The squared cosine in thousandths; 0 if a pattern fits too badly."""
+        dot = sum(count * self.grams.get(bucket, 0) for bucket, count in grams.items())
+        similarity = 1_000 * dot * dot // (square * self.square)
+        return 0 if self.pattern and similarity < _PATTERN_SIMILARITY_MIN else similarity
 
 
 class RequirementMap:
     """Maps texts to skills by a network's examples."""
 
     def __init__(self, parameters: Parameters) -> None:
-        self._examples: list[tuple[str, bool, dict[int, int], int]] = []
+        self._examples: list[_Example] = []
+        self._pattern_words: set[str] = set()
         for skill in sorted(parameters.skills):
             # Examples that differ only in their digits are one after folding.
-            seen: set[tuple[tuple[int, int], ...]] = set()
-            for example in examples_of(parameters.skills[skill]):
-                grams = _grams(example)
-                key = tuple(sorted(grams.items()))
-                if key not in seen:
-                    seen.add(key)
-                    self._examples.append((skill, _has_digits(example), grams, _square(grams)))
+            for folded in dict.fromkeys(map(_folded, parameters.skills[skill].examples)):
+                pattern = _ANY_WORD in folded
+                grams = _grams(folded)
+                self._examples.append(_Example(skill, pattern, _has_digits(folded), grams, _square(grams)))
+                if pattern:
+                    self._pattern_words.update(_WORD.findall(folded))
 
     def __call__(self, text: str) -> Requirement:
         """The skill of the nearest example, or `general`; ties go to the first skill by name."""
-        grams = _grams(text)
-        square = _square(grams)
+        folded = _folded(text)
+        plain, words_folded = _grams(folded), _grams(self._unknown_words_folded(folded))
+        compared = {False: (plain, _square(plain)), True: (words_folded, _square(words_folded))}
         best = Requirement(GENERAL, 0)
-        numbers = _has_digits(text[:_LENGTH_MAX])
-        for skill, needs_numbers, example, example_square in self._examples:
-            if needs_numbers and not numbers:
+        numbers = _has_digits(folded)
+        for example in self._examples:
+            if example.needs_numbers and not numbers:
                 continue
-            dot = sum(count * example.get(bucket, 0) for bucket, count in grams.items())
-            similarity = 1_000 * dot * dot // (square * example_square)
+            similarity = example.similarity(*compared[example.pattern])
             if similarity > best.similarity:
-                best = Requirement(skill, similarity)
+                best = Requirement(example.skill, similarity)
         return best if best.similarity >= _SIMILARITY_MIN else Requirement(GENERAL, best.similarity)
+
+    def _unknown_words_folded(self, folded: str) -> str:
+        return _WORD.sub(lambda found: found[0] if found[0] in self._pattern_words else _ANY_WORD, folded)

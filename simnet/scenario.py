@@ -19,15 +19,15 @@ from simnet.world import World
 
 NODES_MIN: Final = 2
 NODES_MAX: Final = 64
-NODES_DEFAULT: Final = 7
+NODES_DEFAULT: Final = 10
 QUESTIONS_MAX: Final = 10_000
 QUESTIONS_DEFAULT: Final = 40
 LOSS_PERMILLE_MAX: Final = 900
 SEED_MAX: Final = 2**62
 
-# Each specialist twice, the generalist, the weak one and a liar; a larger network has more of the first three.
-_POPULATION: Final = ("arith", "lists", "generalist", "arith", "lists", "weak", "liar")
-_MORE: Final = ("arith", "lists", "generalist")
+# Each specialist twice, the generalist and a liar; a larger network has more of the first five.
+_MORE: Final = ("arith", "lists", "text", "logic", "generalist")
+_POPULATION: Final = (*_MORE, "liar", "arith", "lists", "text", "logic")
 # Time for everyone to meet; records pass at each new connection, so even a lossy network is done long before.
 _MEETING_MS: Final = 10_000
 

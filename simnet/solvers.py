@@ -5,8 +5,8 @@ Nothing here is a language model. A solver reads the right answer from the text 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+import string
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -14,43 +14,7 @@ from typing import Final
 from protocol.answers import MARK
 from simnet.draws import Stream
 from simnet.host import Solution, Solver
-
-_NUMBERS: Final = re.compile(r"[0-9]+")
-_LIMIT: Final = re.compile(r"(?:greater than|above|exceed) ([0-9]+)")
-# What a text must contain, in the order of the checks, and what then is right. Lists go first: "from smallest to largest"
-# stands in a text that asks for sorting, and no text about two numbers has any of these words.
-_LISTS: Final[tuple[tuple[str, Callable[[list[int]], list[int]]], ...]] = (
-    (r"\bsort\b|ascending|increasing", sorted),
-    (r"\breverse\b|backwards|from last to first", lambda numbers: numbers[::-1]),
-    (r"largest|maximum|biggest|highest", lambda numbers: [max(numbers)]),
-    (r"smallest|minimum|\bleast\b|lowest", lambda numbers: [min(numbers)]),
-)
-_TIMES: Final = re.compile(r"\*|multiply|\btimes\b|product|each box|bags of|every day")
-_SUBTRACT: Final = re.compile(r" - |subtract|\btake\b|minus|what is left|gives away|\bsold\b|how many more|missing")
-
-
-def read(text: str) -> tuple[str, str] | None:
-    """The skill and the right answer of an exercise of `protocol.exercises`, from its words; None if it is none.
-
-    An auditor draws its exercises where no solver can look, so even a simulated one has to read.
-    """
-    words = text.lower()
-    limit = _LIMIT.search(words)
-    if limit is not None:
-        rest = words[: limit.start()] + words[limit.end() :]
-        return "lists", str(sum(int(found) > int(limit[1]) for found in _NUMBERS.findall(rest)))
-    numbers = [int(found) for found in _NUMBERS.findall(words)]
-    if not numbers:
-        return None
-    for pattern, answer in _LISTS:
-        if re.search(pattern, words):
-            return "lists", " ".join(map(str, answer(numbers)))
-    if len(numbers) != 2:  # noqa: PLR2004  every other exercise is about two numbers
-        return None
-    first, second = numbers
-    if _TIMES.search(words):
-        return "arith", str(first * second)
-    return "arith", str(abs(first - second)) if _SUBTRACT.search(words) else str(first + second)
+from simnet.reading import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +29,19 @@ class Kind:
     lies: bool = False
 
 
+_GENERALIST: Final = {"arith": 900, "lists": 850, "text": 850, "logic": 900}
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "arith": Kind({"arith": 980}, 400),
         "lists": Kind({"lists": 960}, 400),
-        "generalist": Kind({"arith": 900, "lists": 850}, 400),
-        "weak": Kind({"arith": 300, "lists": 250}, 600),
-        "liar": Kind({"arith": 900, "lists": 850}, 400, lies=True),
+        "text": Kind({"text": 950}, 400),
+        "logic": Kind({"logic": 970}, 400),
+        "generalist": Kind(_GENERALIST, 400),
+        "liar": Kind(_GENERALIST, 400, lies=True),
     }
 )
+_OPPOSITES: Final = {"yes": "no", "no": "yes", "even": "odd", "odd": "even"}
+_ALPHABETS: Final = (string.digits, string.ascii_uppercase, string.ascii_lowercase)
 # An answer with its reasoning; what a solver takes for it follows from its speed, give or take a quarter.
 _TOKENS: Final = 40
 
@@ -99,5 +67,9 @@ def solver(kind: Kind) -> Solver:
 
 
 def _changed(answer: str, step: int) -> str:
-    """The answer with its last digit `step` further on: wrong for every step from 1 to 9."""
-    return answer[:-1] + str((int(answer[-1]) + step) % 10)
+    """Another answer of the same type for every step from 1 to 9: the opposite, or the last digit or letter moved on."""
+    if answer in _OPPOSITES:
+        return _OPPOSITES[answer]
+    last = answer[-1]
+    alphabet = next(letters for letters in _ALPHABETS if last in letters or letters == _ALPHABETS[-1])
+    return answer[:-1] + alphabet[(alphabet.find(last) + step) % len(alphabet)]

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from protocol.answers import MARK, answer_of, canonical_answer
 from protocol.constants import ANSWER_SIZE_MAX, RESULT_TEXT_SIZE_MAX
-from protocol.exercises import SEED_MAX, SKILLS, generate
-
-KINDS = {"arith": "number", "lists": "list"}
+from protocol.exercises import ANSWERS, SEED_MAX, SKILLS, generate
 
 
 @pytest.mark.parametrize(
@@ -85,6 +83,45 @@ def test_text__has_one_form(text: str, answer: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("banana", "banana"),
+        (" Banana.\n", "Banana"),
+        ('"banana".', "banana"),
+        ("'banana.'", "banana"),
+        ("\u201cbanana\u201d", "banana"),
+        ("well-known", "well-known"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("b3", "b3"),
+        ("3", "3"),
+        ("two words", None),
+        ("a\u00a0b", None),
+        ("a\u2003b", None),
+        ("b\u2019s", None),
+        ("", None),
+        ("-", None),
+        ("a--b", None),
+        ("-a", None),
+        ("a_b", None),
+        ("a\x00", None),
+        ("a\ud800", None),
+        ('"', None),
+        ("...", None),
+    ],
+)
+def test_word__has_one_form(text: str, answer: str | None) -> None:
+    assert canonical_answer("word", text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("Yes.", "yes"), ("no", "no"), ("'Iris'", "iris"), ("54", "54"), ("caf\u00e9", None), ("\u0131", None), ("yes no", None)],
+)
+def test_choice__is_a_word_of_small_ascii_letters(text: str, answer: str | None) -> None:
+    assert canonical_answer("choice", text) == answer
+
+
+@pytest.mark.parametrize(
     ("kind", "output", "answer"),
     [
         ("number", "12 + 30 = 42\nanswer: 42", "42"),
@@ -96,6 +133,10 @@ def test_text__has_one_form(text: str, answer: str | None) -> None:
         ("number", "answer: 42 answer:", None),
         ("number", "answer: 42\nthank you", None),
         ("list", "sorted\nanswer: [1, 2]", "1 2"),
+        ("word", "b a\nanswer: ab", "ab"),
+        ("word", "ab", None),
+        ("choice", "Answer: No", "no"),
+        ("choice", "No", None),
         ("text", "An old silent pond", "An old silent pond"),
         ("text", "thinking\nanswer: a pond", "a pond"),
         ("text", "  ", None),
@@ -115,10 +156,12 @@ def test_free_text__may_be_as_long_as_a_result() -> None:
 def test_voted_answer__is_bounded() -> None:
     assert answer_of("list", f"{MARK} " + "1 " * (ANSWER_SIZE_MAX // 2 + 1)) is None
     assert answer_of("list", f"{MARK} " + "1 " * (ANSWER_SIZE_MAX // 2)) is not None
+    assert answer_of("word", f"{MARK} " + "\u00e9" * (ANSWER_SIZE_MAX // 2 + 1)) is None
+    assert answer_of("word", f"{MARK} " + "\u00e9" * (ANSWER_SIZE_MAX // 2)) is not None
 
 
 @settings(max_examples=100)
-@given(st.sampled_from(["number", "list", "text"]), st.text(max_size=60))
+@given(st.sampled_from(["number", "list", "word", "choice", "text"]), st.text(max_size=60))
 def test_canonical_form__is_its_own_canonical_form(kind: str, text: str) -> None:
     answer = canonical_answer(kind, text)
     assert answer is None or canonical_answer(kind, answer) == answer
@@ -127,6 +170,13 @@ def test_canonical_form__is_its_own_canonical_form(kind: str, text: str) -> None
 @settings(max_examples=100)
 @given(st.sampled_from(["number", "list"]), st.text("0123456789+-., ;[]()\n\u0663", max_size=20))
 def test_canonical_form__of_numberlike_text_is_its_own_canonical_form(kind: str, text: str) -> None:
+    answer = canonical_answer(kind, text)
+    assert answer is None or canonical_answer(kind, answer) == answer
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(["word", "choice"]), st.text("aZ9\u00e9e\u0301-.'\"\u201c ", max_size=12))
+def test_canonical_form__of_wordlike_text_is_its_own_canonical_form(kind: str, text: str) -> None:
     answer = canonical_answer(kind, text)
     assert answer is None or canonical_answer(kind, answer) == answer
 
@@ -142,7 +192,7 @@ def test_number__of_an_integer_is_its_decimal_form(value: int, zeros: int, end: 
 @given(st.sampled_from(sorted(SKILLS)), st.integers(1, 3), st.integers(0, SEED_MAX))
 def test_gold__is_in_canonical_form(skill: str, difficulty: int, seed: int) -> None:
     exercise = generate(skill, difficulty, seed)
-    assert answer_of(KINDS[skill], f"some steps\n{MARK} {exercise.gold}") == exercise.gold
+    assert answer_of(ANSWERS[skill], f"some steps\n{MARK} {exercise.gold}") == exercise.gold
 
 
 @pytest.mark.parametrize("output", ["Answer: 5", "ANSWER: 5", "answer: 4\nso the Answer: 5", "İ Answer: 5"])

@@ -50,7 +50,7 @@ def test_entry__says_what_the_header_of_the_file_says(entry: dict[str, Any]) -> 
 @every_entry
 def test_entry__measures_every_family_on_enough_questions(entry: dict[str, Any]) -> None:
     assert entry["families"] == [family for skill in entry["skills"] for family in SKILLS[skill]]
-    assert set(entry["accuracy"]) == {family for families in SKILLS.values() for family in families}
+    assert set(entry["accuracy"]) >= set(entry["families"])
     for measured in entry["accuracy"].values():
         assert measured["questions"] >= QUESTIONS_MIN
         assert measured["permille"] == measured["right"] * 1000 // measured["questions"]

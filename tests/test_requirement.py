@@ -50,9 +50,48 @@ def test_question__outside_all_skills_is_general(text: str) -> None:
     assert requirement_of(text).skill == GENERAL
 
 
-@pytest.mark.parametrize("text", ["What is 12 + 30?", "WHAT IS 7 + 9?", "  What  is\n12345 + 1 ?"])
+@pytest.mark.parametrize("text", ["What is 12 + 30?", "WHAT IS 7 + 9?", "  What  is\n12345 + 1 ?", "12+30", "7*8", "9 -5"])
 def test_question__keeps_its_skill_in_another_dress(text: str) -> None:
     assert requirement_of(text).skill == "arith"
+
+
+@pytest.mark.parametrize(
+    ("text", "skill"),
+    [
+        ("Reverse the word banana.", "text"),
+        ("reverse hello", "text"),
+        ("Please reverse the word banana", "text"),
+        ("Reverse the word letter.", "text"),
+        ("Reverse the word caf\u00e9.", "text"),
+        ("how many r's are in strawberry", "text"),
+        ("BANANA backwards", "text"),
+        ("What are the first and last letters of banana?", "text"),
+        ("Is 45 greater than 54?", "logic"),
+        ("Ana is taller than Ben. Ben is taller than Iris. Is Iris taller than Ana?", "logic"),
+        ("Which word does not belong: apple, pear, hammer, plum?", "logic"),
+        ("What is the largest of 45, 54?", "lists"),
+    ],
+)
+def test_pattern__fits_words_and_numbers_that_no_example_has(text: str, skill: str) -> None:
+    assert requirement_of(text).skill == skill
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Which is better, tea or coffee?",
+        "Who is the president?",
+        "Who is the tallest man?",
+        "Which comes first, the chicken or the egg?",
+        "Write a poem about spring in capitals",
+        "Reverse engineer this",
+        "Spell check this essay",
+        "What is the longest river in the world?",
+        "Is it even possible?",
+    ],
+)
+def test_pattern__does_not_swallow_other_questions_of_its_words(text: str) -> None:
+    assert requirement_of(text).skill == GENERAL
 
 
 @settings(max_examples=80)

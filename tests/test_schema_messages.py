@@ -63,7 +63,7 @@ OUTSIDE: dict[str, dict[str, list[Any]]] = {
         "plan": [-1, 16, True, "0", None],
         "step": [-1, 64],
         "skill": ["", "s" * 33, "é" * 17, b"arith", None],
-        "answer": ["", "Number", "choice", None],
+        "answer": ["", "Number", "words", None],
         "input_hash": [b"i" * 31, "i" * 32],
         "seats": [0, SEATS_MAX + 1, True],
         "tokens_max": [0, TOKENS_MAX + 1],
