@@ -47,10 +47,10 @@ def main() -> None:
 
 def _make(recipe: Recipe, work: Path, out: Path, threads: int) -> None:
     """One model from nothing, or from its checkpoint, to its entry in the manifest."""
-    vocabulary = learn()
+    vocabulary = learn(recipe.vocabulary, letters=not recipe.letters_apart)
     shape = Shape(vocabulary=len(vocabulary.tokens))
     questions = held_out(_HELD_OUT_PER_FAMILY)
-    vocabulary_file = work / "vocabulary.gguf"
+    vocabulary_file = work / f"{recipe.name}-vocabulary.gguf"
     export.write(vocabulary_file, "vocabulary", vocabulary, shape, {})
     forbidden = frozenset(exercise.text for exercises in questions.values() for exercise in exercises)
     stream = batches(export.Tokeniser(vocabulary_file), recipe.practice, recipe.seed, BATCH_TOKENS, forbidden)

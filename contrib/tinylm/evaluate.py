@@ -9,9 +9,9 @@ from pathlib import Path
 import llama_cpp
 
 from contrib.tinylm.vocabulary import TEMPLATE
-from protocol.exercises import Exercise
+from protocol.answers import answer_of
+from protocol.exercises import ANSWERS, Exercise
 
-ANSWER_LINE = "answer:"
 # The longest worked solution takes about 130 tokens; what runs on is wrong already.
 COMPLETION_TOKENS_MAX = 200
 _PROMPT_TOKENS_MAX = 256
@@ -27,14 +27,14 @@ class Score:
 
 
 def evaluate(model_file: Path, questions: Mapping[str, Sequence[Exercise]]) -> dict[str, Score]:
-    """Score the model on the questions of each family. An answer counts only if it equals the gold answer exactly."""
+    """Score the model on the questions of each family. An answer counts only if its canonical form is the gold answer."""
     llama = llama_cpp.Llama(str(model_file), n_ctx=_PROMPT_TOKENS_MAX + COMPLETION_TOKENS_MAX, n_threads=1, verbose=False)
     scores = {}
     for family, exercises in questions.items():
         right, spent = 0, 0
         for exercise in exercises:
             completion, tokens = _complete(llama, exercise.text)
-            right += completion.rpartition(ANSWER_LINE)[2].strip() == exercise.gold
+            right += answer_of(ANSWERS[exercise.skill], completion) == exercise.gold
             spent += tokens
         scores[family] = Score(questions=len(exercises), right=right, completion_tokens=spent)
     llama.close()

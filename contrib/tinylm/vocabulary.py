@@ -7,7 +7,9 @@ the tokens that inference will see, and there is no second tokeniser that could 
 from __future__ import annotations
 
 import re
+import string
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +27,7 @@ VOCABULARY_SIZE = 448
 _PIECE = re.compile(r" ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+")
 _SAMPLES_PER_FAMILY = 200
 _DIGITS = tuple("0123456789")
+_LETTERS = frozenset(string.ascii_letters)
 _SPACE = "\u0120"  # how GPT-2 spells a space
 
 
@@ -43,17 +46,22 @@ def _printable_bytes() -> list[str]:
     return [chr(byte) if byte in prints else chr(next(spare)) for byte in range(256)]
 
 
-def _mergeable(merged: str) -> bool:
+def _mergeable(merged: str, *, letters: bool) -> bool:
     """Each digit stays a token of its own; only the space before a number may join its first digit."""
+    if not letters and any(letter in _LETTERS for letter in merged):
+        return False
     return not any(letter.isdigit() for letter in merged) or (merged[0] == _SPACE and merged[1:] in _DIGITS)
 
 
-def learn() -> Vocabulary:
-    """Byte-pair merges by frequency over a fixed sample; ties go to the alphabetically first pair."""
+def learn(skills: Sequence[str], *, letters: bool) -> Vocabulary:
+    """Byte-pair merges by frequency over a fixed sample of the skills; ties go to the alphabetically first pair.
+
+    Without `letters` each letter stays a token of its own, as spelling needs.
+    """
     spelling = _printable_bytes()
     pieces: Counter[str] = Counter()
-    for skill, families in SKILLS.items():
-        for family in families:
+    for skill in skills:
+        for family in SKILLS[skill]:
             for seed in range(_SAMPLES_PER_FAMILY):
                 exercise = generate(skill, DIFFICULTIES[seed % len(DIFFICULTIES)], seed, family)
                 pieces.update(_PIECE.findall(exercise.text) + _PIECE.findall(worked(exercise)))
@@ -65,7 +73,9 @@ def learn() -> Vocabulary:
         for word, count in words.items():
             for pair in pairwise(word):
                 pairs[pair] += count
-        candidates = [(-count, pair) for pair, count in pairs.items() if _mergeable("".join(pair))]
+        candidates = [(-count, pair) for pair, count in pairs.items() if _mergeable("".join(pair), letters=letters)]
+        if not candidates:
+            break
         best = min(candidates)[1]
         merges.append(" ".join(best))
         tokens.append("".join(best))

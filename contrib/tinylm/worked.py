@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from contrib.tinylm import worked_logic, worked_text
 from protocol.exercises import Exercise
 
 _PLACES = ("units", "tens", "hundreds")
@@ -16,9 +17,18 @@ _PLACES = ("units", "tens", "hundreds")
 
 def worked(exercise: Exercise) -> str:
     """The completion to learn for an exercise; it ends in `answer: <gold>`."""
-    numbers = [int(digits) for digits in re.findall(r"\d+", exercise.text)]
-    steps = _STEPS[exercise.family](numbers, exercise)
-    return f"{steps}\nanswer: {exercise.gold}"
+    if exercise.family in _WRITTEN:
+        steps = _WRITTEN[exercise.family](exercise)
+    else:
+        numbers = [int(digits) for digits in re.findall(r"\d+", exercise.text)]
+        steps = _STEPS[exercise.family](numbers, exercise)
+    return f"{steps}\nanswer: {_shown(exercise)}"
+
+
+def _shown(exercise: Exercise) -> str:
+    """The gold answer as the question writes it: a name keeps its capital letter, which the canonical form lowers."""
+    found = re.search(rf"\b{re.escape(exercise.gold)}\b", exercise.text, re.IGNORECASE if exercise.family == "chain" else 0)
+    return found[0] if found else exercise.gold
 
 
 def _columns(a: int, b: int) -> list[tuple[str, int, int]]:
@@ -105,6 +115,7 @@ def _joined(numbers: list[int]) -> str:
     return " ".join(map(str, numbers))
 
 
+_WRITTEN: Mapping[str, Callable[[Exercise], str]] = {**worked_text.STEPS, **worked_logic.STEPS}
 _STEPS: Mapping[str, Callable[[list[int], Exercise], str]] = {
     "add": _add,
     "subtract": _subtract,
