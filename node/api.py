@@ -145,7 +145,7 @@ class Api:
                 "leases": core.leases,
                 "answered": node.executor.outcomes,
                 "rejected": dict(sorted(core.rejected.items())),
-                "transport": {**node.transport.counters(), "frames_over_limit": node.frame_limit.dropped},
+                "transport": dict(node.transport.counters()),
             }
         )
 

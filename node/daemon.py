@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from node.api import Api
@@ -20,10 +20,10 @@ from node.events import EventStream
 from node.executor import Executor
 from node.home import NetworkHome, load_or_create_seed
 from node.libp2p_transport import Libp2pTransport
-from node.limits import RateLimit
+from node.limits import Limits
 from node.llama_engine import LlamaEngine
 from node.models import PackagedModel, find, packaged
-from node.peering import FRAMES_BURST, FRAMES_PER_S, bootstrap, receive
+from node.peering import bootstrap, receive
 from node.store import Store
 from node.transport import Transport, TransportError, Validator
 from protocol import gossip
@@ -53,7 +53,6 @@ class Running:
     events: EventStream
     started: float
     failed: asyncio.Future[UserError]
-    frame_limit: RateLimit = field(default_factory=lambda: RateLimit(FRAMES_PER_S, FRAMES_BURST))
 
     @property
     def peer(self) -> bytes:
@@ -74,7 +73,9 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         engine = _engine(config)
         if engine is not None and wrap is not None:
             engine = wrap(engine)
-        transport = Libp2pTransport(seed, list(config.listen_on), network=parameters.network)
+        # Twenty nodes of a development network come from one address, which is nobody's attack.
+        limits = Limits(exempt_loopback=config.network == "dev")
+        transport = Libp2pTransport(seed, list(config.listen_on), network=parameters.network, limits=limits)
         topics = {topic: f"{protocol_prefix(parameters.network)}/{topic}/1" for topic in TOPICS}
         for topic, name in topics.items():
             transport.subscribe(name, _validator(parameters.network, topic))

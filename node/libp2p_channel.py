@@ -19,6 +19,9 @@ from libp2p.network.stream.net_stream import NetStream
 
 from node.libp2p_guards import contained
 from node.libp2p_inbox import Inbox, Meter
+from node.libp2p_swarm import GuardedSwarm
+from node.libp2p_wire import address_of, now_ns
+from node.limits import Limits, RateLimit
 from node.transport import FRAME_SIZE_MAX, FrameReceived, PeerConnected, PeerLost, TransportError
 from protocol.errors import RemoteProtocolError
 from protocol.genesis import protocol_prefix
@@ -31,7 +34,7 @@ BATCH_SIZE = (1 << 16) - 512
 
 # Frames that wait for a slow peer; beyond, `send` raises, and the daemon decides.
 OUTBOUND_FRAMES_MAX = 1024
-OUTBOUND_BYTES_MAX = 8 << 20
+OUTBOUND_BYTES_MAX = 2 << 20
 
 assert OUTBOUND_BYTES_MAX >= 8 * FRAME_SIZE_MAX
 
@@ -112,8 +115,10 @@ class Link:
 class Channels:
     """All links, in the libp2p thread. `links` may be read from the asyncio thread."""
 
-    def __init__(self, own: bytes, inbox: Inbox, counters: Counter[str], nursery: trio.Nursery) -> None:
+    def __init__(self, own: bytes, limits: Limits, inbox: Inbox, counters: Counter[str], nursery: trio.Nursery) -> None:
         self.links: dict[bytes, Link] = {}
+        self._of_peer = RateLimit(limits.frames_per_peer)
+        self._of_address = RateLimit(limits.frames_per_address)
         self._own = own
         self._inbox = inbox
         self._counters = counters
@@ -131,6 +136,7 @@ class Channels:
         remote = stream.get_remote_address()
         host, port = remote or ("0.0.0.0", 0)  # noqa: S104 - names an unknown origin, binds nothing
         kind = "ip6" if ":" in host else "ip4"
+        await self._inbox.room_for_peer()
         link = self._join(stream, peer, peer, f"/{kind}/{host}/tcp/{port}/p2p/{peer_id(peer)}")
         await self._read(link, peer)
 
@@ -150,10 +156,15 @@ class Channels:
             self._inbox.put(PeerConnected(peer, address))
             self._nursery.start_soon(contained, self._counters, "guard_channel_writer", self._write, link)
         link.streams[opener] = stream
+        if stream.swarm_conn is not None:
+            swarm = stream.swarm_conn.swarm
+            assert isinstance(swarm, GuardedSwarm)
+            swarm.keep(stream.swarm_conn)
         return link
 
     async def _read(self, link: Link, opener: bytes) -> None:
         stream = link.streams[opener]
+        address = address_of(stream)
         reader = ChunkReader(stream)
         try:
             while not link.received.closed:
@@ -166,6 +177,7 @@ class Channels:
                 self._counters["channel_messages_in"] += 1
                 self._counters["channel_bytes_in"] += size
                 await self._inbox.put_frame(FrameReceived(link.peer, data), link.received)
+                await self._pace(link.peer, address)
         except IOException:
             pass  # the peer closed the stream or the connection is gone
         finally:
@@ -173,6 +185,16 @@ class Channels:
                 self._end(link)
             else:  # the spare of two streams; nothing was written on it since both exist
                 del link.streams[opener]
+
+    async def _pace(self, peer: bytes, address: str | None) -> None:
+        """Wait as long as the rates of this peer and its address say, so that the peer waits too and loses nothing."""
+        now = now_ns()
+        delay_ns = self._of_peer.charge(peer, now)
+        if address is not None:
+            delay_ns = max(delay_ns, self._of_address.charge(address, now))
+        if delay_ns:
+            self._counters["channel_paced"] += 1
+            await trio.sleep(delay_ns / 1_000_000_000)
 
     async def _write(self, link: Link) -> None:
         try:
@@ -193,6 +215,8 @@ class Channels:
         if self.links.get(link.peer) is not link:
             return
         del self.links[link.peer]
+        for limit in (self._of_peer, self._of_address):
+            limit.tidy(now_ns())
         link.received.closed = True
         link.wake.set()
         self._inbox.put(PeerLost(link.peer))

@@ -6,7 +6,6 @@ Payloads are signed envelopes, so messages carry no second signature (StrictNoSi
 
 from __future__ import annotations
 
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 
@@ -24,21 +23,23 @@ from node.libp2p_guards import contained, verdict_of
 from node.libp2p_inbox import Inbox
 from node.libp2p_mesh import CONTROL_MAX, Mesh, message_id
 from node.libp2p_swarm import GuardedHost
-from node.limits import RateLimit
+from node.libp2p_wire import address_of, now_ns
+from node.limits import Limits, RateLimit
 from node.transport import GOSSIP_SIZE_MAX, GossipReceived, Validator
 from protocol.verdict import Verdict
 
-# One peer's RPCs: as large as other implementations send them.
-RPC_SIZE_MAX = 1 << 20
+# An RPC of ours holds one message of at most 64 KiB. Each peer can make us hold one that it does not finish.
+RPC_SIZE_MAX = 1 << 18
 VARINT_SIZE_MAX = 4
-# Messages of one peer: twice the budget of the whole network of 200 a second, with a burst for replays.
-RATE_PER_S = 400
-BURST = 800
+# Streams of one peer: py-libp2p opens one for each of two connections made at once. The oldest of more is taken for dead.
+READERS_PER_PEER_MAX = 2
+# Messages looked at of one RPC, which could hold a hundred thousand empty ones; more than a peer may send at once.
+MESSAGES_MAX = 1024
 SEEN_S = 120
 SEEN_MAX = 1 << 16
-QUEUE_PER_PEER = 1024
 
 assert SEEN_MAX > SEEN_S * 200
+assert RPC_SIZE_MAX > 2 * GOSSIP_SIZE_MAX
 
 
 class SeenCache:
@@ -63,7 +64,13 @@ class Gossip(Pubsub):
     """The way in: reads peers' RPCs, judges messages, hands accepted ones to the inbox and the mesh."""
 
     def __init__(
-        self, host: GuardedHost, mesh: Mesh, topics: Mapping[str, Validator], inbox: Inbox, counters: Counter[str]
+        self,
+        host: GuardedHost,
+        mesh: Mesh,
+        topics: Mapping[str, Validator],
+        limits: Limits,
+        inbox: Inbox,
+        counters: Counter[str],
     ) -> None:
         super().__init__(
             host,
@@ -76,9 +83,12 @@ class Gossip(Pubsub):
         self.seen_messages.stop()  # a thread of its own, and no limit; `_seen` takes its place
         host.swarm.on_lost = self.connection_lost
         mesh.unseen = self.unseen
+        mesh.allows = self.allows
         self._seen = SeenCache()
         # By peer and not by stream, of which a connection may have many.
-        self._limit = RateLimit(RATE_PER_S, BURST)
+        self._limit = RateLimit(limits.gossip_per_peer)
+        self._news = RateLimit(limits.gossip_new_per_address)
+        self._readers: dict[ID, list[INetStream]] = {}
         self._topics = topics
         self._inbox = inbox
         self._counters = counters
@@ -86,6 +96,13 @@ class Gossip(Pubsub):
     def unseen(self, ids: Sequence[bytes]) -> list[bytes]:
         """Those of `ids` that were not judged yet."""
         return [mid for mid in ids if not self._seen.has(mid)]
+
+    def allows(self, peer: ID) -> bool:
+        """Whether one more entry of a peer's gossip may be handled; else it is counted and dropped."""
+        allowed = self._limit.allows(peer, now_ns())
+        if not allowed:
+            self._counters["gossip_over_rate"] += 1
+        return allowed
 
     async def send_own(self, topic: str, data: bytes) -> None:
         """Publish a message of ours; it is not delivered to ourselves."""
@@ -95,16 +112,26 @@ class Gossip(Pubsub):
 
     async def stream_handler(self, stream: INetStream) -> None:
         """Guard 2. Stock lets the DecodeError of garbage end the service; here it costs the peer its stream."""
+        peer = stream.muxed_conn.peer_id
+        readers = self._readers.setdefault(peer, [])
+        readers.append(stream)
+        if len(readers) > READERS_PER_PEER_MAX:
+            self._counters["guard_too_many_gossip_streams"] += 1
+            await readers[0].reset()
         try:
             await self._read(stream)
         except IOException:
             pass  # closed or reset by the peer
         except DecodeError:
             self._counters["guard_gossip_garbage"] += 1
+        finally:
+            readers.remove(stream)
+            if not readers:
+                self._readers.pop(peer, None)
         await stream.reset()
 
     async def _read(self, stream: INetStream) -> None:
-        peer = stream.muxed_conn.peer_id
+        peer, address = stream.muxed_conn.peer_id, address_of(stream)
         reader = ChunkReader(stream)
         while True:
             size = shift = 0
@@ -120,17 +147,17 @@ class Gossip(Pubsub):
                 raise DecodeError("RPC too large")
             rpc = rpc_pb2.RPC.FromString(await reader.exactly(size))
             for entry in rpc.subscriptions[:CONTROL_MAX]:
-                self.handle_subscription(peer, entry)
-            for message in rpc.publish:
-                if self._limit.allows(peer, time.monotonic_ns()):
+                if self.allows(peer):
+                    self.handle_subscription(peer, entry)
+            self._counters["gossip_over_rate"] += max(0, len(rpc.publish) - MESSAGES_MAX)
+            for message in rpc.publish[:MESSAGES_MAX]:
+                if self.allows(peer):
                     # Guard 3: whatever a message can raise concerns this message alone.
-                    await contained(self._counters, "guard_gossip_message", self.push_msg, peer, message)
-                else:
-                    self._counters["gossip_over_rate"] += 1
+                    await contained(self._counters, "guard_gossip_message", self.push_msg, peer, message, address)
             if rpc.HasField("control"):
                 await self.router.handle_rpc(rpc, peer)
 
-    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message, address: str | None = None) -> None:
         """Judge a peer's message once, deliver it and pass it on."""
         self._counters["gossip_messages_in"] += 1
         self._counters["gossip_bytes_in"] += len(msg.data)
@@ -150,6 +177,9 @@ class Gossip(Pubsub):
         if self._seen.has(mid):
             self._counters["gossip_copies"] += 1
             return
+        if address is not None and not self._news.allows(address, now_ns()):
+            self._counters["gossip_over_rate"] += 1
+            return  # not seen: another peer may bring it
         self._seen.add(mid)
         verdict = verdict_of(self._counters, validator, msg.data)
         if verdict is not Verdict.ACCEPT:
@@ -158,19 +188,14 @@ class Gossip(Pubsub):
         self._inbox.put_gossip(GossipReceived(msg.topicIDs[0], msg.data))
         await self.router.publish(msg_forwarder, msg)
 
-    async def _handle_new_peer(self, peer_id: ID) -> None:
-        await super()._handle_new_peer(peer_id)
-        queue = self.peer_queues.get(peer_id)
-        if queue is not None:
-            queue._queue.max_size = QUEUE_PER_PEER  # noqa: SLF001 - stock: 32, and a burst of our own is larger
-
     def connection_lost(self, connection: INetConn) -> None:
         """Open a new stream if the old one went with `connection` while the peer is still here on another.
 
         Stock only looks when the last connection goes: a peer that restarts at once, or one of two connections that
         ends, leaves a dead stream in the table, and the peer never learns what we subscribe to.
         """
-        self._limit.tidy(time.monotonic_ns())
+        for limit in (self._limit, self._news):
+            limit.tidy(now_ns())
         stream = self.peers.get(connection.muxed_conn.peer_id)
         if isinstance(stream, NetStream) and stream.swarm_conn is connection:
             self._handle_dead_peer(connection.muxed_conn.peer_id)

@@ -17,19 +17,25 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 import trio
-from libp2p.exceptions import BaseLibp2pError
+from libp2p.exceptions import BaseLibp2pError, ParseError
 from libp2p.host.basic_host import BasicHost
+from libp2p.io.abc import Reader
 from libp2p.network import swarm as swarm_module
 from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
+from libp2p.protocol_muxer import multiselect_communicator
+from libp2p.pubsub import pubsub as pubsub_module
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.mcache import MessageCache
+from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.rpc_queue import RpcQueue
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.tools.anyio_service.trio_manager import TrioManager
 from libp2p.transport.tcp import tcp
 from libp2p.transport.upgrader import TransportUpgrader
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 from node.transport import Validator
 from protocol.verdict import Verdict
@@ -40,6 +46,13 @@ LIBP2P_VERSION = "0.8.1"
 
 # Credit goes back to the sender in steps of this many bytes, a quarter of the yamux window.
 WINDOW_STEP = yamux.DEFAULT_WINDOW_SIZE // 4
+
+# A name of a protocol in a negotiation; ours have 40 bytes.
+NEGOTIATION_SIZE_MAX = 1024
+
+# Gossip waiting for a slow peer: five seconds of the network's whole budget in messages of 1 KiB, or 16 of the largest.
+QUEUE_PER_PEER = 1024
+QUEUE_BYTES_PER_PEER = 1 << 20
 
 Hits = Counter[str]
 
@@ -52,17 +65,24 @@ def _check_release() -> None:
     overridden: list[tuple[object, str]] = [
         (BasicHost, "_swarm_stream_handler _schedule_identify"),
         (GossipSub, "heartbeat publish handle_rpc send_recent_messages flush_pending_messages emit_control_message"),
-        (GossipSub, "_do_px _handle_dropped_rpc _check_ihave_rate_limit _emit_idontwant_for_message"),
+        (GossipSub, "_handle_dropped_rpc _check_ihave_rate_limit _emit_idontwant_for_message"),
+        (GossipSub, "handle_prune handle_idontwant _prune_idontwant_entries"),
         (MessageCache, "put"),
         (Pubsub, "stream_handler push_msg handle_subscription _handle_new_peer _handle_dead_peer _peer_is_connected"),
         (SwarmConn, "close"),
         (TrioManager, "run_task"),
         (swarm_connection, "logging"),
-        (swarm_module.Swarm, "_do_handle_inbound_connection _handle_inbound_connection upgrade_inbound_raw_conn"),
+        (multiselect_communicator, "read_delim"),
+        (pubsub_module, "RpcQueue"),
+        (RpcQueue, "push pop"),
+        (swarm_module.Swarm, "_handle_inbound_connection upgrade_inbound_raw_conn upgrade_outbound_raw_conn"),
         (swarm_module.Swarm, "dial_peer dial_addr notify_disconnected remove_conn _notify"),
+        (swarm_module.Swarm, "_schedule_prune _trim_connections"),
         (tcp, "_set_reuse_flags"),
         (tcp.TCP, "_dial_resolved"),
         (TransportUpgrader, "upgrade_connection"),
+        (yamux, "MAX_WINDOW_SIZE"),
+        (yamux.Yamux, "_finalize_stream_locked"),
         (yamux.YamuxStream, "_auto_tune_and_send_window_update send_window_update"),
     ]
     for owner, names in overridden:
@@ -179,14 +199,68 @@ async def _send_window_update(self: yamux.YamuxStream, *, bytes_read: int = 0) -
         await self.send_window_update(increment)
 
 
+async def _read_delim(reader: Reader) -> bytes:
+    """A line of a negotiation. Stock reads as many bytes as the peer announces into memory, before any key is known."""
+    line = await read_varint_prefixed_bytes_limited(reader, NEGOTIATION_SIZE_MAX)
+    if line[-1:] != b"\n":
+        raise ParseError("no end of line")
+    return line[:-1]
+
+
+_finalize_stream_locked = yamux.Yamux._finalize_stream_locked  # noqa: SLF001
+
+
+def _finalize_and_drop(self: yamux.Yamux, stream: yamux.YamuxStream, *, fully_closed: bool) -> None:
+    """Drop what a stream that was reset still holds, as nobody may read it, and wake who reads.
+
+    Stock keeps it for a minute and more, so a peer whose streams are refused fills the memory with them; and a task of
+    ours that reads a stream which another one resets waits until the connection ends.
+    """
+    if fully_closed and stream.reset_received:
+        self.stream_buffers.get(stream.stream_id, bytearray()).clear()
+        if stream.stream_id in self.stream_events:
+            self.stream_events[stream.stream_id].set()
+    _finalize_stream_locked(self, stream, fully_closed=fully_closed)
+
+
+class BoundedQueue(RpcQueue):
+    """Gossip that waits for one peer. Stock bounds the RPCs and not their bytes, and its 32 are fewer than our bursts."""
+
+    def __init__(self) -> None:
+        super().__init__(max_size=QUEUE_PER_PEER)
+        self.bytes_waiting = 0
+
+    def push(self, rpc: rpc_pb2.RPC, priority: bool = False) -> bool:  # noqa: FBT001, FBT002 - as in the base class
+        """Whether there was room."""
+        size = rpc.ByteSize()
+        if self.bytes_waiting + size > QUEUE_BYTES_PER_PEER or not super().push(rpc, priority):
+            return False
+        self.bytes_waiting += size
+        return True
+
+    async def pop(self) -> rpc_pb2.RPC | None:
+        """The next one; None after the end."""
+        rpc = await super().pop()
+        if rpc is not None:
+            self.bytes_waiting -= rpc.ByteSize()
+        return rpc
+
+
 def _install() -> None:
     _check_release()
+    multiselect_communicator.read_delim = _read_delim  # type: ignore[attr-defined]
+    pubsub_module.RpcQueue = BoundedQueue  # type: ignore[attr-defined, assignment]
+    # The largest frame is what a peer has credit for; stock takes 16 MiB at once into memory for any connection.
+    yamux.MAX_WINDOW_SIZE = yamux.DEFAULT_WINDOW_SIZE
+    yamux.Yamux._finalize_stream_locked = _finalize_and_drop  # type: ignore[method-assign]  # noqa: SLF001
     tcp._set_reuse_flags = _set_reuse_flags  # noqa: SLF001
     yamux.YamuxStream._auto_tune_and_send_window_update = _send_window_update  # type: ignore[method-assign]  # noqa: SLF001
     # The library logs through the root logger there, which installs a handler on it, and elsewhere under "libp2p"
     # without any handler, which makes Python print warnings about peers to stderr.
     swarm_connection.logging = logging.getLogger("libp2p.network.connection")  # type: ignore[assignment, attr-defined]
+    # What it says there is about peers' bytes, a line for each, so any stranger could fill the disk: the counters say it.
     logging.getLogger("libp2p").addHandler(logging.NullHandler())
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 
 _install()

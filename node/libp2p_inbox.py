@@ -13,16 +13,19 @@ from collections.abc import Callable
 
 import trio
 
-from node.transport import FrameReceived, GossipReceived, TransportError, TransportEvent
+from node.transport import FrameReceived, GossipReceived, PeerConnected, PeerLost, TransportError, TransportEvent
 
 # Frames of one peer that the daemon has not taken yet; more, and that peer's stream is not read until it has.
 FRAMES_PER_PEER_MAX = 256
-BYTES_PER_PEER_MAX = 4 << 20
+BYTES_PER_PEER_MAX = 1 << 20
 # Over all peers. One peer may use its whole share while 15 others do too.
-BYTES_MAX = 64 << 20
+BYTES_MAX = 16 << 20
 # Gossip that the daemon has not taken; 20 seconds of the budget of 200 messages a second. More is dropped and counted,
 # because whoever needs a gossiped fact for sure pulls it.
 GOSSIP_MAX = 4096
+# New peers that the daemon has not been told of yet; more wait with their channel. Each costs it a record exchange, and as
+# each brings one loss at most, this bounds what a peer that connects and leaves all the time puts into the queue.
+NEW_PEERS_MAX = 64
 
 assert BYTES_MAX >= 16 * BYTES_PER_PEER_MAX
 
@@ -68,6 +71,7 @@ class Inbox:
         self._waking = False
         self._total = Meter()
         self._gossip = Meter()
+        self._new_peers = Meter()
         self._end: str | None = None
         self._discard = False
         self._stalled = False
@@ -80,8 +84,14 @@ class Inbox:
         """Queue an event and wake the loop unless it is already being woken."""
         if self._discard:
             return
+        if isinstance(event, PeerConnected):
+            self._new_peers.add(0)
         self._events.append((event, meter))
         self._wake()
+
+    async def room_for_peer(self) -> None:
+        """Wait until the daemon has been told of most peers; for those that come to us."""
+        await self._room(lambda: self._new_peers.waiting >= NEW_PEERS_MAX, "new_peer_stalls")
 
     def put_gossip(self, event: GossipReceived) -> None:
         """Queue a gossiped message, or drop and count it if the daemon has not kept up."""
@@ -93,20 +103,24 @@ class Inbox:
 
     async def put_frame(self, event: FrameReceived, meter: Meter) -> None:
         """Queue a frame of the peer that `meter` belongs to; waits while the daemon is behind, so the peer waits."""
-        while self._full(meter):
+        await self._room(lambda: not meter.closed and self._full(meter), "channel_stalls")
+        if meter.closed:
+            return
+        meter.add(len(event.data))
+        self._total.add(len(event.data))
+        self.put(event, meter)
+
+    async def _room(self, full: Callable[[], bool], counter: str) -> None:
+        """Wait as long as it is full."""
+        while full():
             if self._resume is None:
                 self._resume = trio.Event()
             resume = self._resume
             self._stalled = True
-            if not self._full(meter):  # the loop may have taken the last one before it could see the flag
+            if not full():  # the loop may have taken the last one before it could see the flag
                 break
-            self._counters["channel_stalls"] += 1
+            self._counters[counter] += 1
             await resume.wait()
-            if meter.closed:
-                return
-        meter.add(len(event.data))
-        self._total.add(len(event.data))
-        self.put(event, meter)
 
     def _full(self, meter: Meter) -> bool:
         return (
@@ -152,9 +166,11 @@ class Inbox:
         if meter is not None and isinstance(event, FrameReceived):
             meter.remove(len(event.data))
             self._total.remove(len(event.data))
-            if self._stalled and self.call_trio is not None:
-                self._stalled = False
-                self.call_trio(self._resume_readers)
         elif isinstance(event, GossipReceived):
             self._gossip.remove(len(event.data))
+        elif isinstance(event, PeerConnected):
+            self._new_peers.remove(0)
+        if self._stalled and self.call_trio is not None and not isinstance(event, GossipReceived | PeerLost):
+            self._stalled = False
+            self.call_trio(self._resume_readers)
         return event

@@ -8,8 +8,11 @@ fill (topics, ids, back-offs) has a limit here; the library has none.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import trio
 from libp2p.custom_types import TProtocol
@@ -19,19 +22,25 @@ from libp2p.pubsub.mcache import CacheEntry, MessageCache
 from libp2p.pubsub.pb import rpc_pb2
 
 from node.libp2p_guards import contained
+from node.libp2p_wire import now_ns
+from node.limits import Limits, RateLimit
+
+T = TypeVar("T")
 
 PROTOCOLS = (TProtocol("/meshsub/1.2.0"), TProtocol("/meshsub/1.1.0"))
 HEARTBEAT_S = 1
 DEGREE, DEGREE_LOW, DEGREE_HIGH = 6, 4, 12
 
-# Ids that one IHAVE or IWANT may name. A window of 3 heartbeats at 200 messages a second has 600.
+# Ids read of the IHAVE of one RPC. A window of 3 heartbeats at 200 messages a second has 600.
 IDS_MAX = 1024
-# Messages sent for one IWANT; at most 4 MiB.
+# Messages sent for the IWANT of one RPC, within `Limits.gossip_served_per_peer`.
 IWANT_MAX = 64
 # Control entries of one RPC: one per topic and kind is normal.
 CONTROL_MAX = 64
 # Below this, telling a neighbour not to send a message costs more than the message.
 IDONTWANT_SIZE_MIN = 4096
+# The longest time for which a peer may ask us not to GRAFT it; a number of its own would be kept for ever.
+BACKOFF_S_MAX = 3600
 WINDOW_HEARTBEATS, HISTORY_HEARTBEATS = 3, 5
 
 
@@ -54,7 +63,7 @@ class DigestCache(MessageCache):
 class Mesh(GossipSub):
     """The router: who gets a message."""
 
-    def __init__(self, counters: Counter[str]) -> None:
+    def __init__(self, limits: Limits, counters: Counter[str]) -> None:
         super().__init__(
             protocols=PROTOCOLS,
             degree=DEGREE,
@@ -69,6 +78,8 @@ class Mesh(GossipSub):
         self.scorer = None
         self.mcache = DigestCache(WINDOW_HEARTBEATS, HISTORY_HEARTBEATS)
         self.unseen: Callable[[Sequence[bytes]], list[bytes]] = list  # which ids of an IHAVE are news
+        self.allows: Callable[[ID], bool] = lambda _: True  # whether one more entry of a peer may be handled
+        self._served = RateLimit(limits.gossip_served_per_peer)
         self._counters = counters
 
     async def heartbeat(self) -> None:
@@ -102,10 +113,17 @@ class Mesh(GossipSub):
 
     async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
         """Give a new subscriber the last seconds, through its queue; stock writes beside the queue's own writer."""
-        for mid in self.mcache.window(topic):
+        self._serve(peer_id, self.mcache.window(topic))
+
+    def _serve(self, peer: ID, ids: Sequence[bytes]) -> None:
+        """Send old messages again, within the peer's rate: a request of some bytes can name megabytes, and subscribing too."""
+        for mid in ids:
             message = self.mcache.get(mid)
             if message is not None:
-                self.send_rpc(peer_id, rpc_pb2.RPC(publish=[message]))
+                if not self._served.allows(peer, now_ns(), len(message.data)):
+                    self._counters["gossip_not_served"] += 1
+                    return
+                self.send_rpc(peer, rpc_pb2.RPC(publish=[message]))
 
     async def flush_pending_messages(self, peer_id: ID) -> None:
         """Nothing is pending: `send_recent_messages` covers who subscribes late."""
@@ -118,28 +136,42 @@ class Mesh(GossipSub):
         self._counters["gossip_dropped_out"] += 1
         super()._handle_dropped_rpc(peer_id, rpc, reason)
 
-    async def _do_px(self, px_peers: list[rpc_pb2.PeerInfo]) -> None:
-        """Do not dial the peers that a PRUNE names."""
-        del px_peers
-        self._counters["guard_peer_exchange"] += 1
-
     async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
-        """Control messages about topics of ours. Stock keeps state for any topic that a peer makes up."""
+        """Control messages about topics of ours.
+
+        Stock keeps state for any topic that a peer makes up, and dials the peers that a PRUNE names.
+        """
         control = rpc.control
-        for ihave in control.ihave[:CONTROL_MAX]:
-            if ihave.topicID in self.mesh:
-                wanted = self.unseen(ihave.messageIDs[:IDS_MAX])
+        ids_left = IDS_MAX
+        for ihave in self._entries(control.ihave, sender_peer_id):
+            if ihave.topicID in self.mesh and ids_left > 0:
+                ids = ihave.messageIDs[:ids_left]
+                ids_left -= len(ids)
+                wanted = self.unseen(ids)
                 if wanted and self._check_ihave_rate_limit(sender_peer_id, ihave.topicID):
                     await self.emit_iwant(wanted, sender_peer_id)
-        for iwant in control.iwant[:CONTROL_MAX]:
-            # Stock answers a repeated id each time, so a small request makes a large answer.
-            unique = list(OrderedDict.fromkeys(iwant.messageIDs[:IDS_MAX]))[:IWANT_MAX]
-            await self.handle_iwant(rpc_pb2.ControlIWant(messageIDs=unique), sender_peer_id)
-        for graft in control.graft[:CONTROL_MAX]:
+        # Stock answers a repeated id each time, and signs a peer record for each answer.
+        named = (mid for iwant in self._entries(control.iwant, sender_peer_id) for mid in iwant.messageIDs[:IDS_MAX])
+        self._serve(sender_peer_id, list(islice(dict.fromkeys(islice(named, IDS_MAX)), IWANT_MAX)))
+        for graft in self._entries(control.graft, sender_peer_id):
             if graft.topicID in self.mesh:
                 await self.handle_graft(graft, sender_peer_id)
-        for prune in control.prune[:CONTROL_MAX]:
+        for prune in self._entries(control.prune, sender_peer_id):
             if prune.topicID in self.mesh:
-                await self.handle_prune(prune, sender_peer_id)
-        for idontwant in control.idontwant[:CONTROL_MAX]:
-            await self.handle_idontwant(idontwant, sender_peer_id)
+                self._counters["guard_peer_exchange"] += bool(prune.peers)
+                backoff_s = min(prune.backoff, BACKOFF_S_MAX)
+                await self.handle_prune(rpc_pb2.ControlPrune(topicID=prune.topicID, backoff=backoff_s), sender_peer_id)
+        for idontwant in self._entries(control.idontwant, sender_peer_id):
+            await self.handle_idontwant(rpc_pb2.ControlIDontWant(messageIDs=idontwant.messageIDs[:IDS_MAX]), sender_peer_id)
+
+    def _entries(self, entries: Sequence[T], sender: ID) -> Iterator[T]:
+        """The first entries of a kind, each of which counts as a message of the sender."""
+        return (entry for entry in entries[:CONTROL_MAX] if self.allows(sender))
+
+    def _prune_idontwant_entries(self) -> None:
+        """At each heartbeat: also forget back-offs that are over, which stock keeps for every peer that ever pruned us."""
+        super()._prune_idontwant_entries()
+        now = int(time.time())
+        for topic, until in self.back_off.items():
+            self.back_off[topic] = {peer: till for peer, till in until.items() if till > now}
+        self._served.tidy(now_ns())

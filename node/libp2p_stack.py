@@ -30,6 +30,7 @@ from node.libp2p_guards import GuardedManager, answered, contained
 from node.libp2p_inbox import Inbox
 from node.libp2p_mesh import Mesh
 from node.libp2p_swarm import GuardedHost, GuardedSwarm, WindowedUpgrader
+from node.limits import Limits
 from node.transport import TransportError, Validator
 
 DIAL_TIMEOUT_S = 10
@@ -40,7 +41,7 @@ NEGOTIATION_TIMEOUT_S = 5
 LEAVE_S = 0.3
 
 
-def build_host(keys: KeyPair, connections_max: int, hits: Counter[str]) -> GuardedHost:
+def build_host(keys: KeyPair, limits: Limits, hits: Counter[str]) -> GuardedHost:
     """A host with the identity of `keys` that speaks Noise and yamux over TCP and nothing else.
 
     The swarm is put together by hand, because `new_host` also offers plaintext and secio and adds a resource manager
@@ -54,30 +55,32 @@ def build_host(keys: KeyPair, connections_max: int, hits: Counter[str]) -> Guard
         {TProtocol(YAMUX_PROTOCOL): Yamux},
         NEGOTIATION_TIMEOUT_S,
     )
-    limits = ConnectionConfig(
-        max_connections=connections_max,
-        high_watermark=connections_max,
+    config = ConnectionConfig(
+        # `admission` counts; the library's own limits only refuse, and count what is already closing.
+        max_connections=2 * limits.connections,
+        high_watermark=0,  # the auto-connector dials whom the peer store knows until it has half of this
         min_connections=0,  # the auto-connector never dials; whom to know is the daemon's decision
         low_watermark=0,
-        max_connections_per_peer=4,  # both dialled at once, and a dead pair not noticed yet
+        max_connections_per_peer=limits.connections_per_peer,
         dial_timeout=DIAL_TIMEOUT_S,
         inbound_upgrade_timeout=HANDSHAKE_TIMEOUT_S,
         outbound_upgrade_timeout=HANDSHAKE_TIMEOUT_S,
         inbound_stream_protocol_negotiation_timeout=NEGOTIATION_TIMEOUT_S,
         outbound_stream_protocol_negotiation_timeout=NEGOTIATION_TIMEOUT_S,
     )
-    swarm = GuardedSwarm(own, store, upgrader, limits, hits)
+    swarm = GuardedSwarm(own, store, upgrader, config, limits, hits)
     return GuardedHost(swarm, hits)
 
 
 class Stack:
     """One life of the network. `run` lasts until `stop` or a fault of the stack itself."""
 
-    def __init__(self, seed: bytes, network: bytes, connections_max: int, inbox: Inbox, counters: Counter[str]) -> None:
-        self.host = build_host(create_new_key_pair(seed), connections_max, counters)
+    def __init__(self, seed: bytes, network: bytes, limits: Limits, inbox: Inbox, counters: Counter[str]) -> None:
+        self.host = build_host(create_new_key_pair(seed), limits, counters)
         self.swarm = self.host.swarm
         self.own: bytes = self.host.get_public_key().to_bytes()
         self._channel = channel_protocol(network)
+        self._limits = limits
         self._inbox = inbox
         self._counters = counters
         self._stop = trio.Event()
@@ -95,10 +98,10 @@ class Stack:
         """Listen, report the addresses with their real ports to `ready`, and serve until `stop`."""
         try:
             async with trio.open_nursery() as nursery:
-                self.channels = Channels(self.own, self._inbox, self._counters, nursery)
+                self.channels = Channels(self.own, self._limits, self._inbox, self._counters, nursery)
                 self.host.set_stream_handler(self._channel, self.channels.accept)
-                mesh = Mesh(self._counters)
-                self.gossip = Gossip(self.host, mesh, topics, self._inbox, self._counters)
+                mesh = Mesh(self._limits, self._counters)
+                self.gossip = Gossip(self.host, mesh, topics, self._limits, self._inbox, self._counters)
                 for service in (self.swarm, self.gossip, mesh):
                     manager = GuardedManager(service, self._counters)
                     nursery.start_soon(manager.run)

@@ -23,6 +23,7 @@ from node.libp2p_channel import Link
 from node.libp2p_guards import death_of
 from node.libp2p_inbox import Inbox
 from node.libp2p_stack import Stack
+from node.limits import Limits
 from node.transport import (
     FRAME_SIZE_MAX,
     GOSSIP_SIZE_MAX,
@@ -36,7 +37,6 @@ from protocol.identity import KeySigner, peer_id
 
 T = TypeVar("T")
 
-CONNECTIONS_MAX = 256
 OUTGOING_GOSSIP_MAX = 1024
 
 # Deaths in a row before the transport gives up; a life of this length forgives the earlier ones.
@@ -54,15 +54,15 @@ class Libp2pTransport:
 
     `seed`: the 32-byte Ed25519 seed of the node's identity. `listen`: multiaddrs like /ip4/0.0.0.0/tcp/4101, port 0
     for any free port; an empty list makes a node that only dials. `network`: the 32-byte id of the one network that it
-    joins; nodes of others can connect, and then neither side opens a channel.
+    joins; nodes of others can connect, and then neither side opens a channel. `limits`: what peers and addresses may cost it.
     """
 
-    def __init__(self, seed: bytes, listen: list[str], *, network: bytes, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(self, seed: bytes, listen: list[str], *, network: bytes, limits: Limits | None = None) -> None:
         self.peer = KeySigner(seed).public_key
         self._seed = seed
         self._network = network
         self._listen = [parse_listen(text) for text in listen]
-        self._connections_max = connections_max
+        self._limits = limits or Limits()
         self._topics: dict[str, Validator] = {}
         self._counters: Counter[str] = Counter()
         self._addresses: list[str] = []
@@ -210,7 +210,9 @@ class Libp2pTransport:
         try:
             result = await call()
         except TransportError as error:
-            self._call_loop(partial(_settle, future, b"", error))
+            # The sockets close before the calls end, and each would blame its peer.
+            told = TransportError(_CLOSED) if self._closing.is_set() else error
+            self._call_loop(partial(_settle, future, b"", told))
         else:
             self._call_loop(partial(_settle, future, result, None))
 
@@ -225,7 +227,7 @@ class Libp2pTransport:
             self._nursery.cancel_scope.cancel()
 
     async def _main(self) -> None:
-        stack = Stack(self._seed, self._network, self._connections_max, self._inbox, self._counters)
+        stack = Stack(self._seed, self._network, self._limits, self._inbox, self._counters)
         self._token = trio.lowlevel.current_trio_token()
         if self._closing.is_set():
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from node.libp2p_address import parse_address
@@ -23,27 +22,20 @@ from protocol.events import PeerLost as CorePeerLost
 if TYPE_CHECKING:
     from node.daemon import Running
 
-# Frames a second that one peer may send, in the mean and at once. A busy requester hears about a hundred from one executor;
-# checking four hundred signatures takes a tenth of a core.
-FRAMES_PER_S = 400
-FRAMES_BURST = 2_000
-
 
 async def receive(node: Running) -> None:
     """Turn what the network brings into inputs of the core."""
-    executor, limit = node.executor, node.frame_limit
+    executor = node.executor
     while True:
         event = await node.transport.receive()
         match event:
             case FrameReceived():
-                if limit.allows(event.peer, time.monotonic_ns()):
-                    executor.feed(MessageReceived(event.peer, event.data))
+                executor.feed(MessageReceived(event.peer, event.data))
             case GossipReceived():
                 executor.feed(MessageReceived(None, event.data))
             case PeerConnected():
                 executor.feed(CorePeerConnected(event.peer))
             case PeerLost():
-                limit.tidy(time.monotonic_ns())
                 executor.feed(CorePeerLost(event.peer))
             case TransportRestarted():
                 node.events.emit(Log("warning", "network_restarted", {"reason": event.reason}))

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from protocol.verdict import Verdict
 
-# One frame carries one envelope, at most 64 KiB today; 1 MiB leaves room for ranges of a ledger, while 16 peers can
-# still be read at once inside the bound on undelivered bytes.
-FRAME_SIZE_MAX = 1 << 20
+# One frame carries one envelope, at most 64 KiB today, and 256 KiB leave room for ranges of a ledger. Any stranger can make us
+# hold one that it never finishes.
+FRAME_SIZE_MAX = 1 << 18
 
 # Gossip is copied about six times by the mesh, so it carries beacons and records (a few KiB), never bulk.
 GOSSIP_SIZE_MAX = 1 << 16

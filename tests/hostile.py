@@ -25,6 +25,7 @@ from node.libp2p_address import parse_address
 from node.libp2p_guards import GuardedManager
 from node.libp2p_stack import build_host
 from node.libp2p_swarm import GuardedHost
+from node.limits import Limits
 from protocol.identity import peer_id
 
 TIMEOUT_S = 10
@@ -68,7 +69,7 @@ async def until_closed(stream: NetStream) -> bytes:
 @asynccontextmanager
 async def _host(keys: KeyPair) -> AsyncIterator[GuardedHost]:
     async with trio.open_nursery() as nursery:
-        host = build_host(keys, 16, Counter())
+        host = build_host(keys, Limits(), Counter())
         manager = GuardedManager(host.swarm, Counter())
         nursery.start_soon(manager.run)
         await manager.wait_started()

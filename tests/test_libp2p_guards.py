@@ -27,12 +27,10 @@ from libp2p.utils import encode_varint_prefixed
 
 from node import libp2p_guards
 from node.libp2p_channel import ChunkReader, channel_protocol
-from node.libp2p_gossip import BURST, RATE_PER_S
 from node.libp2p_inbox import FRAMES_PER_PEER_MAX
 from node.libp2p_mesh import Mesh, message_id
-from node.libp2p_swarm import HANDSHAKES_PER_ADDRESS_MAX, STREAMS_PER_CONNECTION_MAX
 from node.libp2p_transport import Libp2pTransport
-from node.limits import RateLimit
+from node.limits import Limits, RateLimit
 from node.transport import FRAME_SIZE_MAX, FrameReceived, GossipReceived, PeerConnected, PeerLost, TransportError
 from protocol.identity import peer_id
 from protocol.verdict import Verdict
@@ -43,6 +41,7 @@ NETWORK = bytes(range(32))
 CHANNEL = channel_protocol(NETWORK)
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 TIMEOUT_S = 10
+LIMITS = Limits()
 
 
 def judge(data: bytes) -> Verdict:
@@ -82,8 +81,8 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(connections_max: int = 64) -> AsyncIterator[Pair]:
-    node = Libp2pTransport(b"v" * 32, [LOOPBACK], network=NETWORK, connections_max=connections_max)
+async def pair(limits: Limits | None = None) -> AsyncIterator[Pair]:
+    node = Libp2pTransport(b"v" * 32, [LOOPBACK], network=NETWORK, limits=limits)
     honest = Libp2pTransport(b"h" * 32, [], network=NETWORK)
     for transport in (node, honest):
         transport.subscribe(TOPIC, judge)
@@ -218,7 +217,7 @@ def test_guard_6__an_ordinary_close_seen_by_a_handler_leaves_the_connection_open
 
 def test_guard_7__an_inbound_slot_is_free_again_after_the_connection() -> None:
     async def main() -> None:
-        async with pair(connections_max=8) as it:  # six inbound slots, one of them taken
+        async with pair(Limits(connections=8, connections_own=2)) as it:  # six inbound places, one of them taken
             for number in range(12):
                 visitor = Libp2pTransport(bytes([number]) * 32, [], network=NETWORK)
                 await visitor.start()
@@ -245,7 +244,7 @@ def test_guard_8__half_open_sockets_of_one_address_leave_room_for_others() -> No
     async def main() -> None:
         async with pair() as it:  # 48 inbound slots
             port = int(it.address.split("/")[4])
-            over = 60 - HANDSHAKES_PER_ADDRESS_MAX
+            over = 60 - LIMITS.handshakes_per_address
             with half_open(port, 60) as sockets:
                 loop = asyncio.get_running_loop()
                 for sock in sockets[-over:]:
@@ -260,7 +259,7 @@ def test_guard_8__half_open_sockets_of_one_address_leave_room_for_others() -> No
 
 def test_guard_9__streams_beyond_the_limit_of_a_connection_are_reset() -> None:
     async def act(attacker: Attacker) -> None:
-        streams = [await attacker.raw_stream() for _ in range(STREAMS_PER_CONNECTION_MAX + 20)]
+        streams = [await attacker.raw_stream() for _ in range(LIMITS.streams_per_connection + 20)]
         await until_closed(streams[-1])
 
     async def main() -> None:
@@ -409,7 +408,7 @@ def test_gossip__one_want_for_the_same_message_many_times_is_answered_once() -> 
 
 
 def test_gossip__a_flood_of_one_peer_is_cut_to_its_rate() -> None:
-    count = 3 * BURST
+    count = 3 * LIMITS.gossip_per_peer.burst
 
     async def act(attacker: Attacker) -> None:
         stream = await attacker.stream(MESHSUB)
@@ -421,7 +420,7 @@ def test_gossip__a_flood_of_one_peer_is_cut_to_its_rate() -> None:
         async with pair() as it:
             await it.attack(act)
             delivered = count - it.hits("gossip_over_rate")  # how many depends on the machine's speed
-            assert delivered >= BURST
+            assert delivered >= LIMITS.gossip_per_peer.burst
             for _ in range(delivered):
                 assert isinstance(await asyncio.wait_for(it.node.receive(), TIMEOUT_S), GossipReceived)
             dropped = it.hits("gossip_dropped_out")
@@ -433,14 +432,14 @@ def test_gossip__a_flood_of_one_peer_is_cut_to_its_rate() -> None:
 
 
 def test_gossip__the_rate_of_a_peer_is_a_burst_and_then_so_many_a_second() -> None:
-    limit, second_ns = RateLimit(RATE_PER_S, BURST), 1_000_000_000
+    limit, second_ns = RateLimit(LIMITS.gossip_per_peer), 1_000_000_000
 
     def passed(now_ns: int) -> int:
-        return sum(limit.allows("peer", now_ns) for _ in range(2 * BURST))
+        return sum(limit.allows("peer", now_ns) for _ in range(2 * LIMITS.gossip_per_peer.burst))
 
-    assert passed(0) == BURST
-    assert passed(second_ns // 2) == RATE_PER_S // 2
-    assert passed(3600 * second_ns) == BURST
+    assert passed(0) == LIMITS.gossip_per_peer.burst
+    assert passed(second_ns // 2) == LIMITS.gossip_per_peer.per_s // 2
+    assert passed(3600 * second_ns) == LIMITS.gossip_per_peer.burst
 
 
 def test_dial__a_listener_that_answers_with_garbage_is_an_error() -> None:

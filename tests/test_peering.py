@@ -1,4 +1,4 @@
-"""One peer's frames are limited, and a flood leaves everything else its turn."""
+"""A flood leaves everything else its turn."""
 
 from __future__ import annotations
 
@@ -9,49 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from node.dev.client import NodeClient
 from node.libp2p_transport import Libp2pTransport
-from node.limits import RateLimit
-from node.peering import FRAMES_BURST, FRAMES_PER_S
 from protocol.envelope import seal
 from protocol.identity import KeySigner
 from protocol.messages import Award
 from protocol.parameters import preset
 
-_SECOND_NS = 1_000_000_000
 _TIMEOUT_S = 60
 _FLOOD = 500
-
-
-def test_limit__allows_a_burst_and_then_the_rate() -> None:
-    limit = RateLimit(FRAMES_PER_S, FRAMES_BURST)
-    assert sum(limit.allows(b"a", 0) for _ in range(3 * FRAMES_BURST)) == FRAMES_BURST
-    assert limit.dropped == 2 * FRAMES_BURST
-    assert sum(limit.allows(b"a", _SECOND_NS) for _ in range(FRAMES_BURST)) == FRAMES_PER_S
-
-
-def test_limit__of_one_peer_is_not_that_of_another() -> None:
-    limit = RateLimit(FRAMES_PER_S, FRAMES_BURST)
-    for _ in range(2 * FRAMES_BURST):
-        limit.allows(b"a", 0)
-    assert limit.allows(b"b", 0)
-    # Reconnecting does not refill a bucket; time does.
-    limit.tidy(0)
-    assert not limit.allows(b"a", 0)
-    limit.tidy(FRAMES_BURST * _SECOND_NS // FRAMES_PER_S)
-    assert limit.allows(b"a", FRAMES_BURST * _SECOND_NS // FRAMES_PER_S)
-
-
-@given(st.lists(st.integers(0, 50_000_000), max_size=300))
-def test_limit__never_lets_through_more_than_burst_and_rate(gaps_ns: list[int]) -> None:
-    limit, now_ns, passed = RateLimit(FRAMES_PER_S, FRAMES_BURST), 0, 0
-    for gap_ns in gaps_ns:
-        now_ns += gap_ns
-        passed += sum(limit.allows(b"a", now_ns) for _ in range(50))
-    assert passed <= FRAMES_BURST + now_ns * FRAMES_PER_S // _SECOND_NS + 1
 
 
 def _award(number: int) -> Award:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from node.limits import Limits, Rate
 from protocol import canonical, constants, evidence, gossip
 from protocol.allocation import ReceivedBid, View, _draw, _score, allocate
 from protocol.answers import answer_of
@@ -147,6 +149,17 @@ def test_transport_limits__are_those_of_the_node() -> None:
     for name, value, _ in rows:
         module, _, limit = name.partition(".")
         assert getattr(importlib.import_module(f"node.{module}"), limit) == int(value), name
+
+
+def test_limits_of_peers_and_addresses__are_the_defaults_of_the_node() -> None:
+    limits, header = Limits(), ("limit", "value", "at once", "beyond it")
+    listed = {name: (int(value), int(burst or 0)) for name, value, burst, _ in table("04-transport.md", *header)}
+    held = {
+        field.name: (value.per_s, value.burst) if isinstance(value, Rate) else (value, 0)
+        for field in dataclasses.fields(limits)
+        if not isinstance(value := getattr(limits, field.name), bool)
+    }
+    assert listed == held
 
 
 def test_transport_protocols__are_those_of_the_node() -> None:
