@@ -39,6 +39,8 @@ from protocol.parameters import Parameters, preset
 _log = logging.getLogger(__name__)
 _MODEL_CHECK_S = 1.0
 _TINY_BYTES = 64 << 20
+# Of a skill that nobody measured for this model: half a chance is a claim, and claims earn nothing.
+_UNMEASURED_PERMILLE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,12 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         if engine is not None:
             stack.push_async_callback(engine.close)
         await _start(engine, transport)
-        core = Core(KeySigner(seed), parameters, _own_record(config, engine), secrets.token_bytes, store.rows())
+        if engine is not None and engine.model.instruct and not engine.model.chat_template:
+            _log.warning(
+                "the model's file has no chat template, so it is asked in plain text: an instruct model answers better",
+                extra={"fields": {"model": engine.model.name}},
+            )
+        core = Core(KeySigner(seed), parameters, _own_record(config, engine, parameters), secrets.token_bytes, store.rows())
         failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
         events = EventStream()
         executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))
@@ -156,12 +163,12 @@ async def _start(engine: Engine | None, transport: Transport) -> None:
             raise result
 
 
-def _own_record(config: Config, engine: Engine | None) -> Record:
+def _own_record(config: Config, engine: Engine | None, parameters: Parameters) -> Record:
     model: ModelInfo | None = engine.model if engine is not None else None
     known = {entry.sha256: entry for entry in packaged()}.get(model.sha256) if model is not None else None
     return Record(
         sequence=0,
-        skills=_declared(config, known),
+        skills=_declared(config, known, parameters) if model else {},
         model=(known.name if known else model.name[:128]) if model else "",
         parameters=model.parameters if model else 0,
         quantisation=model.quantisation[:32] if model else "",
@@ -174,13 +181,16 @@ def _own_record(config: Config, engine: Engine | None) -> Record:
     )
 
 
-def _declared(config: Config, known: PackagedModel | None) -> dict[str, int]:
-    """Skills with their declared prior in thousandths: from the configuration, else from the packaged model's manifest."""
+def _declared(config: Config, known: PackagedModel | None, parameters: Parameters) -> dict[str, int]:
+    """Skills with their declared prior in thousandths: those of the configuration, else all that the model may have.
+
+    A packaged model has the skills of its manifest. Nobody knows those of another, so it is tried in all of the network.
+    """
     priors = {str(skill): int(prior) for skill, prior in known.entry["declared_prior_permille"].items()} if known else {}
-    if config.skills is None:
-        return priors
-    # A skill that nobody measured for this model: half a chance is a claim, and claims earn nothing.
-    return {skill: priors.get(skill, 500) for skill in config.skills if skill != GENERAL}
+    offered = config.skills
+    if offered is None:
+        offered = tuple(skill for skill in parameters.skills if skill in priors or known is None)
+    return {skill: priors.get(skill, _UNMEASURED_PERMILLE) for skill in offered if skill != GENERAL}
 
 
 def _validator(network: bytes, topic: str) -> Validator:

@@ -73,6 +73,27 @@ def test_inspect__names_a_missing_empty_foreign_or_split_file(tmp_path: Path) ->
     assert "is split in 3" in refusal(split)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "kind"),
+    [("llama__pooling_type", 1, "embedding"), ("general__type", "adapter", "adapter"), ("general__type", "mmproj", "mmproj")],
+)
+def test_inspect__names_what_writes_no_text(tmp_path: Path, key: str, value: int | str, kind: str) -> None:
+    path = write_endless(tmp_path / "other.gguf", None, None, **{key: value})
+    assert f"a model of the kind {kind}: give one that writes text" in refusal(path)
+
+
+def test_inspect__only_models_of_our_trainer_are_asked_bare_questions(tmp_path: Path, endless: Path) -> None:
+    assert models.inspect(endless).instruct
+    assert models.inspect(write_endless(tmp_path / "other.gguf", tutti__prompt="what")).instruct
+    assert not models.inspect(write_endless(tmp_path / "trained.gguf", tutti__prompt="question")).instruct
+    assert not any(models.inspect(each.path).instruct for each in models.packaged())
+
+
+def test_inspect__says_whether_there_is_a_chat_template(tmp_path: Path, endless: Path) -> None:
+    assert models.inspect(endless).chat_template
+    assert not models.inspect(write_endless(tmp_path / "base.gguf", tokenizer__chat_template="")).chat_template
+
+
 def test_inspect__names_an_old_version(tmp_path: Path, endless: Path) -> None:
     old = tmp_path / "old.gguf"
     old.write_bytes(b"GGUF" + struct.pack("<I", 1) + endless.read_bytes()[8:])
