@@ -8,25 +8,28 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.answering import answer
 from node.engine import EngineError, Sampling
 from node.errors import UserError
+from node.executor import now
 from node.home import write_private
 from node.llama_engine import SEED_MAX, TEMPERATURE_MILLI_MAX
-from node.reports import outcome_json, peers_json, skills_json
+from node.reports import availability_json, outcome_json, peers_json, skills_json
 from protocol.answers import answer_of
-from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX
+from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX, TOKENS_GENERAL
 from protocol.errors import LocalProtocolError
-from protocol.events import AuditsWanted, RequestMade
+from protocol.events import AuditsWanted, Paused, RequestMade
 from protocol.identity import peer_id
 
 if TYPE_CHECKING:
@@ -49,8 +52,18 @@ class _Infer(_Ask):
     seed: int = Field(0, ge=0, le=SEED_MAX)
 
 
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": message}, status=status)
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": message}, status=status, headers=headers)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a fault of a request is the node's; a program on this machine that speaks no HTTP, or goes, is none."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | ConnectionError)
+
+
+_http_log = logging.getLogger(f"{__name__}.http")
+_http_log.addFilter(_is_ours)
 
 
 class Api:
@@ -74,11 +87,13 @@ class Api:
                 web.get("/v1/audits", self._audits),
                 web.get("/v1/events", self._events),
                 web.post("/v1/audits", self._begin_audits),
+                web.post("/v1/pause", self._pause),
+                web.post("/v1/resume", self._pause),
                 web.post("/v1/ask", self._ask),
                 web.post("/v1/infer", self._infer),
             ]
         )
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, access_log=None, logger=_http_log, shutdown_timeout=1.0)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", self._port)
@@ -111,6 +126,14 @@ class Api:
             return await handler(request)
         except web.HTTPRequestEntityTooLarge:
             return _error(413, f"a question has at most {QUESTION_SIZE_MAX} bytes")
+        except web.HTTPNotFound:
+            return _error(404, "there is nothing at this path")
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return _error(405, f"this path takes {allowed}", {"Allow": allowed})
+        except (ConnectionError, PayloadEncodingError):
+            # The client went while it spoke: nobody is left to be told, and it is no fault of the node's.
+            return _error(400, "the request ended before its body did")
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"alive": True})
@@ -124,7 +147,10 @@ class Api:
             {
                 "peer_id": peer_id(node.peer),
                 "network": node.parameters.name,
+                "network_id": node.parameters.network.hex(),
+                "revision": node.parameters.revision,
                 "addresses": node.transport.addresses(),
+                "availability": self._availability(),
                 "uptime_s": round(time.monotonic() - node.started),
                 "peers_connected": len(node.transport.peers()),
                 "peers_known": len(core.peers.all()),
@@ -144,6 +170,8 @@ class Api:
                 "tasks": core.tasks,
                 "leases": core.leases,
                 "answered": node.executor.outcomes,
+                "peers_lost": core.peers_lost,
+                "messages": {"sent": dict(sorted(core.sent.items())), "received": dict(sorted(core.received.items()))},
                 "rejected": dict(sorted(core.rejected.items())),
                 "transport": dict(node.transport.counters()),
             }
@@ -167,6 +195,17 @@ class Api:
     async def _begin_audits(self, request: web.Request) -> web.Response:
         self._node.executor.feed(AuditsWanted())
         return await self._audits(request)
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        core, paused = self._node.executor.core, request.path == "/v1/pause"
+        changed = core.availability.paused != paused
+        self._node.executor.feed(Paused(paused))
+        return web.json_response({"changed": changed, "leases": core.leases, "availability": self._availability()})
+
+    def _availability(self) -> dict[str, Any]:
+        node = self._node
+        connected = bool(node.transport.peers())
+        return availability_json(node.executor.core, model=node.engine is not None, connected=connected, now=now())
 
     async def _ask(self, request: web.Request) -> web.Response:
         asked = await self._parse(request, _Ask)
@@ -197,7 +236,7 @@ class Api:
         if engine is None:
             return _error(409, "this node has no model; start it with --model NAME or --model FILE.gguf")
         skill = self._node.parameters.skills.get(asked.skill or "")
-        kind, tokens_max = (skill.answer, skill.tokens_max) if skill else ("text", 512)
+        kind, tokens_max = (skill.answer, skill.tokens_max) if skill else ("text", TOKENS_GENERAL)
         sampling = Sampling(asked.temperature_milli, asked.seed)
         try:
             completion = await answer(engine, asked.question, kind, tokens_max, asked.deadline_ms, sampling)

@@ -13,6 +13,7 @@ from node.home import NetworkHome
 TIMEOUT_S = 10.0
 _HTTP_OK = 200
 _HTTP_UNAUTHORISED = 401
+_HTTP_BUG = 500
 _OF_THE_REQUEST = frozenset({400, 413, 422})
 
 
@@ -51,7 +52,8 @@ class Client:
         try:
             connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
             response = connection.getresponse()
-            value = json.loads(response.read())
+            content = response.read()
+            value = {} if response.status == _HTTP_BUG else json.loads(content)
         except ConnectionRefusedError as error:
             raise self._nobody() from error
         except TimeoutError as error:
@@ -67,6 +69,8 @@ class Client:
             raise self._nobody() from error
         finally:
             connection.close()
+        if response.status == _HTTP_BUG:
+            raise UserError(f"the node in {self._home.data} failed at this request, which is a bug: its log says where")
         if response.status == _HTTP_UNAUTHORISED or not isinstance(value, dict):
             raise self._nobody()
         if response.status != _HTTP_OK:

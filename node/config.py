@@ -16,7 +16,8 @@ from node.errors import ExitCode, UserError
 from node.libp2p_address import parse_address, parse_listen
 from node.transport import TransportError
 from protocol.capability import GENERAL
-from protocol.parameters import preset
+from protocol.constants import TOKENS_MAX
+from protocol.parameters import Parameters
 
 VERSION = 1
 VARIABLE_PREFIX = "TUTTI_"
@@ -26,7 +27,9 @@ FILE_SIZE_MAX = 64 * 1024
 LIST_LENGTH_MAX = 64
 _SHOWN_MAX = 60
 
-# Where a node listens unless told otherwise. Both presets are for trying things out, so nothing outside can reach them.
+# A founded network is for others to join: all of this machine's addresses, and one port that a firewall can be told.
+PORT_DEFAULT = 4101
+# Both presets are for trying things out, so nothing outside can reach them.
 _LISTEN_OF_NETWORK: Mapping[str, tuple[str, ...]] = {
     "dev": ("/ip4/127.0.0.1/tcp/0",),
     "local": ("/ip4/127.0.0.1/tcp/0",),
@@ -51,6 +54,15 @@ def _peer_address(text: str) -> str:
 
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 PeerAddress = Annotated[str, AfterValidator(_peer_address)]
+
+
+def _tokens_cap(tokens: int) -> int:
+    if 0 < tokens < TOKENS_MAX:
+        raise ValueError(f"{tokens} tokens are fewer than one question may take: at least {TOKENS_MAX}, or 0 for no cap")
+    return tokens
+
+
+TokensCap = Annotated[int, AfterValidator(_tokens_cap)]
 Skill = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
@@ -66,7 +78,13 @@ class Config(BaseModel):
     bootstrap: tuple[PeerAddress, ...] = Field(
         (), strict=False, max_length=LIST_LENGTH_MAX, description="a list of peers' multiaddrs to dial first"
     )
-    network: Literal["dev", "local"] = Field("local", description='"dev" or "local"')
+    network: str = Field(
+        "local",
+        # A path shows itself by its dot or slash, so that a preset's name with a slip is not taken for a file.
+        pattern=r"^(dev|local|[^\x00]*[./][^\x00]*)$",
+        max_length=4096,
+        description='"dev", "local" or the path of a network file, such as ./choir.json',
+    )
     model: str = Field("none", pattern=r"^[^\x00]{1,4096}$", description='a model\'s name, the path of a GGUF file, or "none"')
     skills: tuple[Skill, ...] | None = Field(
         None, strict=False, max_length=LIST_LENGTH_MAX, description="a list of names in lower case, such as arith"
@@ -76,17 +94,26 @@ class Config(BaseModel):
     context: int = Field(0, ge=0, le=32_768, description="tokens, up to 32768, or 0 for the model's own")
     gpu_layers: int = Field(0, ge=-1, le=1000, description="an integer up to 1000, or -1 for all layers")
     api_port: int = Field(0, ge=0, le=65535, description="a port from 1 to 65535, or 0 for any free one")
+    requests_per_hour: int = Field(
+        0, ge=0, le=1_000_000, description="an integer: requests of others answered in an hour, audits too, or 0 for no cap"
+    )
+    tokens_per_day: TokensCap = Field(
+        0,
+        ge=0,
+        le=10**12,
+        description=f"an integer from {TOKENS_MAX}: tokens written for others in a day, or 0 for no cap",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description='"debug", "info", "warning" or "error"')
 
     @property
     def listen_on(self) -> tuple[str, ...]:
         """The addresses to listen on: those set, else the network's own."""
-        return self.listen or _LISTEN_OF_NETWORK[self.network]
+        return self.listen or _LISTEN_OF_NETWORK.get(self.network, (f"/ip4/0.0.0.0/tcp/{PORT_DEFAULT}",))
 
 
 KEYS = tuple(Config.model_fields)
 _LIST_KEYS = frozenset({"listen", "bootstrap", "skills"})
-_INTEGER_KEYS = frozenset({"threads", "slots", "context", "gpu_layers", "api_port"})
+_INTEGER_KEYS = frozenset({"threads", "slots", "context", "gpu_layers", "api_port", "requests_per_hour", "tokens_per_day"})
 
 
 def load(file: Path, environment: Mapping[str, str], flags: Mapping[str, object]) -> Config:
@@ -105,12 +132,12 @@ def load(file: Path, environment: Mapping[str, str], flags: Mapping[str, object]
     return Config.model_validate(merged)
 
 
-def check_skills(config: Config) -> None:
+def check_skills(config: Config, parameters: Parameters) -> None:
     """Raise `UserError` (exit code 2) for a skill that the network does not have; only now are both known."""
-    known = sorted(preset(config.network).skills)
+    known = sorted(parameters.skills)
     unknown = [skill for skill in config.skills or () if skill not in (*known, GENERAL)]
     if unknown:
-        raise _usage(f"skills: network {config.network} has no skill {_shown(unknown[0])}; it has {', '.join(known)}")
+        raise _usage(f"skills: network {parameters.name} has no skill {_shown(unknown[0])}; it has {', '.join(known)}")
 
 
 def read_file(file: Path) -> dict[str, object]:

@@ -7,13 +7,14 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.api import Api
-from node.config import Config
+from node.config import PORT_DEFAULT, Config
 from node.engine import Engine, EngineError, ModelInfo
 from node.errors import UserError
 from node.events import EventStream
@@ -23,10 +24,12 @@ from node.libp2p_transport import Libp2pTransport
 from node.limits import Limits
 from node.llama_engine import LlamaEngine
 from node.models import PackagedModel, find, packaged
+from node.networks import Network, load, newest
 from node.peering import bootstrap, receive
 from node.store import Store
 from node.transport import Transport, TransportError, Validator
 from protocol import gossip
+from protocol.allowance import Caps
 from protocol.capability import GENERAL, Record
 from protocol.core import Core
 from protocol.errors import LocalProtocolError
@@ -34,7 +37,7 @@ from protocol.events import ModelChanged
 from protocol.genesis import protocol_prefix
 from protocol.identity import KeySigner
 from protocol.outbox import TOPICS
-from protocol.parameters import Parameters, preset
+from protocol.parameters import Parameters
 
 _log = logging.getLogger(__name__)
 _MODEL_CHECK_S = 1.0
@@ -69,7 +72,8 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(home.locked())
         seed, _ = load_or_create_seed(home.identity_file)
-        parameters = preset(config.network)
+        network = newest(home, load(config.network))
+        parameters, config = network.parameters, _settled(config, network)
         store = Store(home.database_file)
         stack.callback(store.close)
         engine = _engine(config)
@@ -90,7 +94,9 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
                 "the model's file has no chat template, so it is asked in plain text: an instruct model answers better",
                 extra={"fields": {"model": engine.model.name}},
             )
-        core = Core(KeySigner(seed), parameters, _own_record(config, engine, parameters), secrets.token_bytes, store.rows())
+        caps = Caps(config.requests_per_hour, config.tokens_per_day)
+        own = _own_record(config, engine, parameters)
+        core = Core(KeySigner(seed), parameters, own, secrets.token_bytes, store.rows(), caps=caps)
         failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
         events = EventStream()
         executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))
@@ -106,6 +112,27 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
             stack.callback(task.cancel)
         await stack.enter_async_context(Api(node, home.api_file, config.api_port).serving())
         yield node
+
+
+def _settled(config: Config, network: Network) -> Config:
+    """The settings with what the network's file adds to them: its bootstraps, and a free port if its usual one is taken."""
+    bootstrap = tuple(dict.fromkeys((*config.bootstrap, *network.bootstrap)))
+    listen = config.listen_on
+    if network.signature and not config.listen and not _free(PORT_DEFAULT):
+        _log.warning("the usual port is taken, listening on another one", extra={"fields": {"port": PORT_DEFAULT}})
+        listen = tuple(address.replace(f"/tcp/{PORT_DEFAULT}", "/tcp/0") for address in listen)
+    return config.model_copy(update={"bootstrap": bootstrap, "listen": listen})
+
+
+def _free(port: int) -> bool:
+    """Whether the port could be listened on a moment ago; whoever names an address hears of it when it is taken instead."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _fail(failed: asyncio.Future[UserError], error: UserError) -> None:

@@ -26,7 +26,8 @@ SEED_SIZE = 32
 # The prefix says what the digits are, so that another key file put here by mistake is refused and not misread.
 _SEED_LINE = re.compile(rb"ed25519-seed:([0-9a-f]{64})\n")
 _SEED_FILE_SIZE_MAX = 1024
-_NETWORK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+# A name of 32 characters, and what tells networks of one name apart.
+_NETWORK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Home:
     def network(self, name: str) -> "NetworkHome":
         """The directories for the network `name`; raises `UserError` when that cannot name a directory."""
         if not _NETWORK_NAME.fullmatch(name):
-            raise UserError(f"{name!r} cannot be a network's name: use lower-case letters, digits and hyphens, at most 32")
+            raise UserError(f"{name!r} cannot be a network's name: use lower-case letters, digits and hyphens, at most 41")
         return NetworkHome(self.data / name, self.state / name)
 
 
@@ -60,6 +61,11 @@ class NetworkHome:
     def identity_file(self) -> Path:
         """The private key; losing it loses the trust the node earned."""
         return self.data / "identity.key"
+
+    @property
+    def network_file(self) -> Path:
+        """The latest revision seen of a founded network's file."""
+        return self.data / "network.json"
 
     @property
     def database_file(self) -> Path:

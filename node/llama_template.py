@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from jinja2 import Template, TemplateError
+from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SENTINEL = "DATA-7c1f0e"
 """Stands for data while the template runs; plain characters, which templates leave as they are."""
 
 Messages = list[dict[str, str]]
+Renderer = Callable[[Messages], str | None]
+"""Messages as one text; None where it cannot."""
 
 
 class UnusableTemplateError(Exception):
@@ -29,18 +31,17 @@ class UnusableTemplateError(Exception):
 class ChatTemplate:
     """The template of one file; an empty `source` stands for a file without one, whose prompts are plain paragraphs.
 
-    `guess` renders messages where Jinja fails; None if it cannot.
+    `guess` renders where Jinja cannot run the template.
     """
 
-    def __init__(self, source: str, bos: str, eos: str, guess: Callable[[Messages], str | None]) -> None:
-        self._source = source
-        self._program = _compiled(source)
-        self._tokens = {"bos_token": bos, "eos_token": eos}
-        self._guess = guess
-        # Many models have no system role: their templates refuse it, or leave it out in silence.
-        self._has_system = _times(self._render(_messages(SENTINEL, SENTINEL))) == len((SENTINEL, SENTINEL))
-        if _times(self._render(_messages("", SENTINEL))) != 1:
+    def __init__(self, source: str, bos: str, eos: str, guess: Renderer) -> None:
+        runs = _jinja(source, bos, eos) if source else _paragraphs
+        # One of them for all messages: what a template refuses must not be written after the guess of another's form.
+        self._render = runs if _times(runs, "") == 1 else guess
+        if _times(self._render, "") != 1:
             raise UnusableTemplateError
+        # Many models have no system role: their templates refuse it, or leave it out in silence.
+        self._has_system = _times(self._render, SENTINEL) == len((SENTINEL, SENTINEL))
 
     def around(self, system: str, fixed: Sequence[str]) -> list[str]:
         """The texts before, between and behind the data of a user's message whose own words are `fixed`.
@@ -55,45 +56,44 @@ class ChatTemplate:
             raise UnusableTemplateError
         return texts
 
-    def _render(self, messages: Messages) -> str | None:
-        if not self._source:
-            # A bare question is gone on with; behind instructions a model that knows no roles begins a paragraph.
-            behind = "\n\n" if len(messages) > 1 else ""
-            return "\n\n".join(message["content"] for message in messages) + behind
-        try:
-            if self._program is not None:
-                return self._program.render(
-                    messages=messages,
-                    add_generation_prompt=True,
-                    # Of the models that can think at length some think only where they are not told to leave it: a network's
-                    # answer has a budget of a few hundred tokens.
-                    enable_thinking=False,
-                    **self._tokens,
-                )
-        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
-            # Beside its own errors Jinja passes on what the template's expressions raise.
-            pass
-        return self._guess(messages)
-
 
 def _messages(system: str, user: str) -> Messages:
     messages = [{"role": "user", "content": user}]
     return [{"role": "system", "content": system}, *messages] if system else messages
 
 
-def _times(rendered: str | None) -> int:
+def _times(render: Renderer, system: str) -> int:
+    rendered = render(_messages(system, SENTINEL))
     return 0 if rendered is None else rendered.count(SENTINEL)
 
 
-def _compiled(source: str) -> Template | None:
+def _paragraphs(messages: Messages) -> str:
+    # A bare question is gone on with; behind instructions a model that knows no roles begins a paragraph.
+    behind = "\n\n" if len(messages) > 1 else ""
+    return "\n\n".join(message["content"] for message in messages) + behind
+
+
+def _jinja(source: str, bos: str, eos: str) -> Renderer:
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     # Templates in the wild call both.
     environment.globals["strftime_now"] = time.strftime
     environment.globals["raise_exception"] = _refuse
+    # Of the models that can think at length some do so unless they are told not to: a network's answer has a budget of a
+    # few hundred tokens.
+    given = {"add_generation_prompt": True, "enable_thinking": False, "bos_token": bos, "eos_token": eos}
     try:
-        return environment.from_string(source)
+        program = environment.from_string(source)
     except TemplateError:
-        return None
+        return lambda _: None
+
+    def render(messages: Messages) -> str | None:
+        try:
+            return program.render(messages=messages, **given)
+        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
+            # Beside its own errors Jinja passes on what the template's expressions raise.
+            return None
+
+    return render
 
 
 def _refuse(message: str) -> NoReturn:

@@ -6,6 +6,7 @@ from typing import Any
 
 from protocol.constants import EVIDENCE_ONE, WEIGHT_ONE
 from protocol.core import Core
+from protocol.events import Instant
 from protocol.identity import peer_id
 from protocol.outcome import Outcome
 
@@ -13,6 +14,27 @@ from protocol.outcome import Outcome
 def weight_bits(weight: int) -> float:
     """A weight for people: log2 units, two decimals."""
     return round(weight / WEIGHT_ONE, 2)
+
+
+def availability_json(core: Core, *, model: bool, connected: bool, now: Instant) -> dict[str, Any]:
+    """Whether the node takes work of others and, if not, every reason; `until_ms` is Unix time."""
+    availability = core.availability
+    allowance, until_ms = availability.allowance, availability.allowance.closed_until_ms
+    reasons = {
+        "no model": not model,
+        "model down": model and not availability.alive,
+        "paused": availability.paused,
+        "cap": until_ms is not None,
+        "no peers": not connected,
+    }
+    return {
+        "available": core.own_record.available,
+        "reasons": [reason for reason, holds in reasons.items() if holds],
+        "until_ms": None if until_ms is None else now.wall_ms + until_ms - now.mono_ms,
+        "paused": availability.paused,
+        "requests_per_hour": {"cap": allowance.requests.cap, "taken": allowance.requests.taken},
+        "tokens_per_day": {"cap": allowance.tokens.cap, "taken": allowance.tokens.taken},
+    }
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class Audits:
         entropy: Callable[[int], bytes],
     ) -> None:
         self._outbox = outbox
-        self._skills = tuple(skill for skill in sorted(parameters.skills) if skill in exercises.SKILLS)
+        audited = {skill: rule.audited_by for skill, rule in sorted(parameters.skills.items())}
+        self._exercises = {skill: pairs for skill, pairs in audited.items() if pairs}
         self._evidence = evidence
         self._peers = peers
         self._candidates = candidates
@@ -65,17 +66,19 @@ class Audits:
     @property
     def skills(self) -> tuple[str, ...]:
         """Skills that can be audited."""
-        return self._skills
+        return tuple(self._exercises)
 
-    def next(self, preferred: tuple[str, ...]) -> tuple[Exercise, tuple[bytes, ...]] | None:
-        """An exercise and up to a committee of examinees, of the preferred skills first; None if nobody needs one."""
-        ranked = sorted(self._skills, key=lambda skill: (skill not in preferred, -len(self.needy(skill)), skill))
+    def next(self, preferred: tuple[str, ...]) -> tuple[str, Exercise, tuple[bytes, ...]] | None:
+        """A skill, an exercise in it and up to a committee of examinees; preferred skills first, None if nobody needs one."""
+        ranked = sorted(self._exercises, key=lambda skill: (skill not in preferred, -len(self.needy(skill)), skill))
         for skill in ranked:
             needy = self.needy(skill)
             if needy:
                 seed = int.from_bytes(self._entropy(8), "big")
-                exercise = exercises.generate(skill, 1 + seed % 3, seed)
-                return exercise, tuple(self._fewest(needy, skill))
+                pairs = self._exercises[skill]
+                name, family = pairs[seed // 3 % len(pairs)]
+                exercise = exercises.generate(name, 1 + seed % 3, seed, family)
+                return skill, exercise, tuple(self._fewest(needy, skill))
         return None
 
     def begin(self, task: Task) -> None:

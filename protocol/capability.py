@@ -47,7 +47,11 @@ class Record(Message):
 
     def offers(self, skill: str) -> bool:
         """Whether the node answers questions of this skill now; any node with a model tries a general one."""
-        return self.available and (skill == GENERAL or skill in self.skills)
+        return self.available and self.covers(skill)
+
+    def covers(self, skill: str) -> bool:
+        """Whether it would answer them if it were available."""
+        return skill == GENERAL or skill in self.skills
 
 
 Record.check_table()

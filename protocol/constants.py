@@ -13,6 +13,17 @@ DEPTH_MAX: Final = 8
 # --- A network: specs/10-network.md
 # A name is a part of a directory's name and of a log line.
 NETWORK_NAME_SIZE_MAX: Final = 32
+# Revisions of a network's parameters; a beacon names one.
+REVISION_MAX: Final = 2**32
+# Example texts of a skill; every question is compared with all of them. One is as long as what is compared of a question.
+EXAMPLES_MAX: Final = 256
+EXAMPLE_SIZE_MAX: Final = 512
+# Exercise families that audit a skill: all that there are, several times over.
+EXERCISES_MAX: Final = 64
+# K of a skill: beyond this many answers a chance agreement of wrong voters says nothing more.
+OPTIONS_MAX: Final = 1_000
+# A state that lasts, such as a peer with other parameters, is logged once in this time.
+NOTICE_MS: Final = 600_000
 
 # --- Envelope (specs/03-envelope.md)
 # Clocks of home machines without NTP differ by seconds; more than this and signatures' dates mean nothing.

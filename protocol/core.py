@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from protocol.allowance import Allowance, Caps
 from protocol.audits import Audits
+from protocol.availability import Availability
 from protocol.capability import GENERAL, Record
 from protocol.conclusion import outcome_of
 from protocol.constants import (
@@ -39,6 +41,7 @@ from protocol.events import (
     Instant,
     MessageReceived,
     ModelChanged,
+    Paused,
     PeerConnected,
     PeerLost,
     Persist,
@@ -55,6 +58,7 @@ from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
+from protocol.revisions import Revisions
 from protocol.seen import SeenCache
 from protocol.task import Phase, Task
 
@@ -70,10 +74,13 @@ class Core:
         entropy: Callable[[int], bytes],
         restored: Iterable[tuple[str, bytes, bytes]] = (),
         requirement_map: RequirementMap | None = None,
+        caps: Caps = Caps(),  # noqa: B008  frozen, and it means that there are none
     ) -> None:
         self.me = signer.public_key
         self.parameters = parameters
         self.rejected: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+        self.peers_lost = 0
         self._entropy = entropy
         self._own = own
         self._record_data = b""
@@ -85,7 +92,9 @@ class Core:
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers)
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
-        self._execution = Execution(self._outbox, own.slots, self._known)
+        self._revisions = Revisions(self._outbox, parameters.revision)
+        self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
+        self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
         self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._auditing = False
@@ -98,6 +107,7 @@ class Core:
         self._outbox.begin(now)
         if self._restored:
             self._restore()
+        self.availability.allowance.begin(now)
         self._take(event)
         self._drain()
         self._advance()
@@ -115,6 +125,7 @@ class Core:
             self._execution.deadline_ms(),
             self._requester.deadline_ms(),
             self._calibration_deadline_ms(),
+            self.availability.allowance.closed_until_ms,
         )
         return min((part for part in parts if part is not None), default=None)
 
@@ -122,7 +133,7 @@ class Core:
 
     def candidates(self, skill: str) -> list[bytes]:
         """Who could answer a question of `skill` now: connected peers that offer it, and this node itself."""
-        own = [self.me] if self._own.offers(skill) else []
+        own = [self.me] if self.availability.for_owner and self._own.covers(skill) else []
         return sorted([*self.peers.offering(skill), *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
@@ -140,6 +151,11 @@ class Core:
         return len(self._requester)
 
     @property
+    def sent(self) -> Counter[str]:
+        """Envelopes sent to other nodes, by type and without records; `received` counts those of others that arrived."""
+        return self._outbox.sent
+
+    @property
     def leases(self) -> int:
         """Leases of this node as executor."""
         return self._execution.queued
@@ -154,6 +170,7 @@ class Core:
                 self.peers.connect(event.peer, self._record())
                 self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
             case PeerLost():
+                self.peers_lost += 1
                 self.peers.lose(event.peer)
                 self._requester.on_unreachable(event.peer)
                 self._execution.on_peer_lost(event.peer)
@@ -165,8 +182,11 @@ class Core:
             case AuditsWanted():
                 self._auditing = True
             case ModelChanged():
-                self._own = replace(self._own, available=event.available, tokens_per_s=event.tokens_per_s)
+                self.availability.alive = event.available
+                self._own = replace(self._own, tokens_per_s=event.tokens_per_s)
                 self._issue_record()
+            case Paused():
+                self.availability.pause(paused=event.paused)
             case AddressesChanged():
                 self._own = replace(self._own, addresses=event.addresses)
                 self.peers.own_addresses = event.addresses
@@ -239,6 +259,8 @@ class Core:
             if envelope.type == Beacon.TYPE and not self._reaches(envelope.sender):
                 raise RemoteProtocolError("unconnected", "a beacon of a peer without a channel, whom no bid could reach")
             self._seen.add(envelope)
+            if envelope.sender != self.me and (envelope.type in DIRECT or envelope.type == Beacon.TYPE):
+                self.received[envelope.type] += 1
             self._raise_watermark(envelope)
             self._dispatch(envelope)
         except RemoteProtocolError as error:
@@ -271,6 +293,7 @@ class Core:
             if envelope.sender != self.me and not self.peers.spend_beacon(envelope.sender):
                 raise RemoteProtocolError("rate", "more beacons than one requester may send")
             beacon = Beacon.parse(envelope.body)
+            self._revisions.check(beacon)
             if beacon.tokens_max > self._tokens_max(beacon.skill):
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
             self._execution.on_beacon(envelope, beacon, self._own)
@@ -304,7 +327,8 @@ class Core:
 
     def _advance(self) -> None:
         now_ms = self._outbox.now.mono_ms
-        if self._record_at_ms is not None and self._record_at_ms <= now_ms:
+        changed = self._own.available != self.availability.for_others
+        if self._record_at_ms is not None and (changed or self._record_at_ms <= now_ms):
             self._issue_record()
         self.peers.advance()
         self._requester.advance()
@@ -365,8 +389,8 @@ class Core:
         preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
         running = sum(task.audit is not None for task in tasks)
         while running < AUDITS_AT_ONCE_MAX and (chosen := self.audits.next(preferred)) is not None:
-            exercise, examinees = chosen
-            task = self._task(exercise.text, Requirement(exercise.skill, 1_000), None, DEADLINE_MS_DEFAULT)
+            skill, exercise, examinees = chosen
+            task = self._task(exercise.text, Requirement(skill, 1_000), None, DEADLINE_MS_DEFAULT)
             task.audit, task.examinees = exercise, examinees
             self.audits.begin(task)
             self._requester.add(task)
@@ -397,7 +421,8 @@ class Core:
     def _issue_record(self) -> None:
         now = self._outbox.now
         # The clock as sequence number survives a lost database; never lower than the last one if the clock went back.
-        self._own = replace(self._own, sequence=max(self._own.sequence + 1, now.wall_ms))
+        available = self.availability.for_others
+        self._own = replace(self._own, sequence=max(self._own.sequence + 1, now.wall_ms), available=available)
         self._record_data = self._outbox.seal_record(self._own)
         self._record_at_ms = now.mono_ms + RECORD_REFRESH_MS
         self._outbox.emit(Persist("node", b"sequence", str(self._own.sequence).encode()))
@@ -421,6 +446,13 @@ class Core:
                 self._seen = SeenCache(self._watermark_ms, self.peers.is_connected)
             elif (table, key) == ("node", b"sequence"):
                 self._own = replace(self._own, sequence=_number(value))
+            elif table == "node":
+                self.availability.restore(key, value)
+
+
+def _longest(parameters: Parameters) -> int:
+    """The most tokens that a question of this network may take: a node that can take this one can take any."""
+    return max((TOKENS_GENERAL, *(skill.tokens_max for skill in parameters.skills.values())))
 
 
 _DIGITS_MAX = 20

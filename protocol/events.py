@@ -76,6 +76,13 @@ class ModelChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """The owner wants no more work taken, or wants it again; kept over a restart."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AddressesChanged:
     """The multiaddrs that this node listens on."""
 
@@ -113,6 +120,7 @@ Input: TypeAlias = (
     | RequestMade
     | AuditsWanted
     | ModelChanged
+    | Paused
     | AddressesChanged
     | EffectDone
 )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocol.availability import Availability
 from protocol.capability import Record
 from protocol.constants import BIDS_OPEN_MAX, PROGRESS_SHARE, RESULT_TEXT_SIZE_MAX
 from protocol.envelope import Envelope
@@ -29,8 +30,9 @@ class OpenBid:
 class Execution:
     """Open bids and leases of this node as executor. `known` says whether a requester earned a weight here."""
 
-    def __init__(self, outbox: Outbox, slots: int, known: Callable[[bytes], bool]) -> None:
+    def __init__(self, outbox: Outbox, slots: int, known: Callable[[bytes], bool], availability: Availability) -> None:
         self._outbox = outbox
+        self._availability = availability
         self._known = known
         self._bids: dict[tuple[bytes, StepId], OpenBid] = {}
         self._leases = Leases(slots)
@@ -43,7 +45,9 @@ class Execution:
     def on_beacon(self, envelope: Envelope, beacon: Beacon, own: Record) -> None:
         """Bid if this node offers the skill; a busy node bids as well and says how busy it is."""
         key = (envelope.sender, beacon.step_id)
-        if not own.offers(beacon.skill) or key in self._bids:
+        if not own.covers(beacon.skill) or key in self._bids:
+            return
+        if not self._availability.takes(envelope.sender, beacon.tokens_max):
             return
         bid = Bid(beacon.task, beacon.plan, beacon.step, envelope.id, self.queued, own.slots, own.tokens_per_s)
         bid_id, _ = self._outbox.send(envelope.sender, bid)
@@ -67,13 +71,21 @@ class Execution:
         if input_hash(award.nonce, award.question, beacon.answer, beacon.tokens_max) != beacon.input_hash:
             self._decline(envelope.sender, award, envelope.id, "input")
             return
+        refusal = self._availability.refusal(envelope.sender, beacon.tokens_max)
+        if refusal is not None:
+            self._decline(envelope.sender, award, envelope.id, refusal)
+            return
         known = self._known(envelope.sender)
         if self._leases.full and not self._make_room(envelope.sender, known=known):
             self._decline(envelope.sender, award, envelope.id, "busy")
             return
+        # Written down before the accept leaves, so that a restart cannot be used to have more than the owner allows.
+        reservation = self._availability.reserve(envelope.sender, beacon.tokens_max)
         self._outbox.send(envelope.sender, Accept(award.task, award.plan, award.step, envelope.id))
         progress_at_ms = self._outbox.now.mono_ms + award.lease_ms // PROGRESS_SHARE
-        self._leases.add(Lease(envelope.sender, known, award, envelope.id, beacon, bid.ends_mono_ms, progress_at_ms))
+        self._leases.add(
+            Lease(envelope.sender, known, award, envelope.id, beacon, bid.ends_mono_ms, progress_at_ms, reservation)
+        )
         self._start()
 
     def _make_room(self, requester: bytes, *, known: bool) -> bool:
@@ -81,7 +93,7 @@ class Execution:
         gone = self._leases.giving_way(requester, known=known)
         if gone is None:
             return False
-        self._leases.remove(gone)
+        self._remove(gone)
         self._decline(gone.requester, gone.award, gone.award_id, "busy")
         return True
 
@@ -108,8 +120,14 @@ class Execution:
                 self._stop(lease)
         self._start()
 
-    def _stop(self, lease: Lease) -> None:
+    def _remove(self, lease: Lease) -> None:
         self._leases.remove(lease)
+        if lease.effect is None:
+            # The model had not begun; of one that had, nobody knows how much it wrote, so that counts in full.
+            self._availability.settle(lease.reservation, 0)
+
+    def _stop(self, lease: Lease) -> None:
+        self._remove(lease)
         if lease.effect is not None:
             self._outbox.emit(CancelInference(lease.effect))
 
@@ -123,10 +141,13 @@ class Execution:
         if done.result is None:
             # A model that is whole and too small is no fault of its node: the requester must not take it for a miss.
             reason = "length" if done.too_long else "model"
+            if done.too_long:
+                self._availability.settle(lease.reservation, 0)
             self._decline(lease.requester, lease.award, lease.award_id, reason)
             self._outbox.log("warning", "inference_failed", {"reason": done.error or "unknown"})
             return True
         award, result = lease.award, done.result
+        self._availability.settle(lease.reservation, result.completion_tokens)
         text = _bounded(result.text)
         self._outbox.send(
             lease.requester,
@@ -155,7 +176,7 @@ class Execution:
         for lease in self._leases.all():
             award = lease.award
             if lease.effect is None and lease.ends_mono_ms <= now_ms:
-                self._leases.remove(lease)
+                self._remove(lease)
                 self._decline(lease.requester, award, lease.award_id, "busy")
             elif lease.progress_at_ms <= now_ms:
                 lease.progress_at_ms = now_ms + max(1, award.lease_ms // PROGRESS_SHARE)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocol.allowance import Reservation
 from protocol.constants import LEASES_MAX
 from protocol.messages import Award, Beacon
 
 
 @dataclass(slots=True)
 class Lease:
-    """An award at work: for whom, until when, when the next sign of life is due; `effect` is None while it waits."""
+    """An award at work: for whom, until when, when the next sign of life is due, and what it took of the owner's allowance.
+
+    `effect` is None while it waits.
+    """
 
     requester: bytes
     known: bool
@@ -23,6 +27,7 @@ class Lease:
     beacon: Beacon
     ends_mono_ms: int
     progress_at_ms: int
+    reservation: Reservation | None
     effect: int | None = None
 
 

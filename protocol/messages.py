@@ -16,6 +16,7 @@ from protocol.constants import (
     LEASE_MS_MIN,
     QUESTION_SIZE_MAX,
     RESULT_TEXT_SIZE_MAX,
+    REVISION_MAX,
     SEATS_MAX,
     TOKENS_MAX,
     WINDOW_MS_MAX,
@@ -73,7 +74,7 @@ class Beacon(_StepMessage):
         "tokens_max": integer(1, TOKENS_MAX),
         "window_ms": integer(1, WINDOW_MS_MAX),
         "deadline_ms": integer(1, DEADLINE_MS_MAX),
-        "revision": integer(0, 2**32),
+        "revision": integer(0, REVISION_MAX),
     }
 
 
@@ -144,7 +145,7 @@ class Decline(_StepMessage):
     TYPE: ClassVar[str] = "decline"
     RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
         "award": raw(ID_SIZE),
-        "reason": one_of("busy", "input", "length", "model"),
+        "reason": one_of("busy", "cap", "input", "length", "model", "paused"),
     }
 
 

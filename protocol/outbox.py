@@ -6,7 +6,7 @@ reach the driver; the core takes them from `local` within the same step.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 
 from protocol.capability import Record
@@ -31,6 +31,8 @@ class Outbox:
         self.now = Instant(0, 0)
         self.effects: list[Effect] = []
         self.local: deque[bytes] = deque()
+        # Envelopes to others by type; records are not counted, they go to whoever comes by.
+        self.sent: Counter[str] = Counter()
         self._signer = signer
         self._effect = 0
 
@@ -58,12 +60,14 @@ class Outbox:
         if peer == self.me:
             self.local.append(data)
         else:
+            self.sent[message.TYPE] += 1
             self.effects.append(Send(self.number(), peer, data))
         return envelope_id(data), len(data)
 
     def publish_beacon(self, beacon: Beacon) -> tuple[bytes, int]:
         """Seal and gossip a beacon; gives the envelope's id and size."""
         data = seal(self._signer, self.network, beacon.TYPE, BEACONS, beacon.body(), self.now.wall_ms, LIFETIME_MS_MAX)
+        self.sent[beacon.TYPE] += 1
         self.effects.append(Publish(BEACONS, data))
         self.local.append(data)
         return envelope_id(data), len(data)

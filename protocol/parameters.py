@@ -1,25 +1,73 @@
-"""The parameters that all nodes of one network share: its skills, their answers' type and example texts."""
+"""The parameters that all nodes of one network share: its skills, with answers' type, example texts and audits.
+
+A founder signs each revision of them (specs/10-network.md); those of the presets are built in.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final, Self
 
-from protocol import exercises, exercises_logic, exercises_text
-from protocol.errors import LocalProtocolError
+from protocol import canonical, exercises
+from protocol.capability import GENERAL
+from protocol.constants import (
+    EXAMPLE_SIZE_MAX,
+    EXAMPLES_MAX,
+    EXERCISES_MAX,
+    OPTIONS_MAX,
+    RECORD_SKILLS_MAX,
+    REVISION_MAX,
+    TOKENS_MAX,
+)
+from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.genesis import NOBODY, NONCE_SIZE, Genesis
+from protocol.identity import Signer, verify
+from protocol.messages import Beacon
+from protocol.schema import Message, Rule, integer, items, string
+
+DOMAIN: Final = b"tutti/parameters/1\x00"
+
+_EXERCISE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}/[a-z][a-z0-9_-]{0,31}")
+_SKILL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+def _exercise(value: object) -> str | None:
+    return None if type(value) is str and _EXERCISE.fullmatch(value) else "is not <skill>/<family> of an exercise"
 
 
 @dataclass(frozen=True, slots=True)
-class Skill:
-    """A skill: `options` is K, the effective number of answers a wrong voter scatters over; it sets the prior mean 1/K."""
+class Skill(Message):
+    """A skill: `options` is K, the effective number of answers a wrong voter scatters over; it sets the prior mean 1/K.
+
+    `exercises` names the generators (`arith/add`) whose known answers audit the skill and whose questions are examples
+    beside `examples`. A skill without any cannot be audited, so nobody ever earns weight in it.
+    """
 
     answer: str
     options: int
     tokens_max: int
     examples: tuple[str, ...]
+    exercises: tuple[str, ...] = ()
+    TYPE: ClassVar[str] = "skill"
+    RULES: ClassVar[dict[str, Rule]] = {
+        "answer": Beacon.RULES["answer"],
+        "options": integer(2, OPTIONS_MAX),
+        "tokens_max": integer(1, TOKENS_MAX),
+        "examples": items(string(EXAMPLE_SIZE_MAX, 1), EXAMPLES_MAX),
+        "exercises": items(_exercise, EXERCISES_MAX),
+    }
+
+    @property
+    def audited_by(self) -> tuple[tuple[str, str], ...]:
+        """The (skill, family) of the exercises that this version knows; a later one may know more."""
+        pairs = (name.split("/") for name in self.exercises)
+        return tuple((skill, family) for skill, family in pairs if family in exercises.SKILLS.get(skill, ()))
+
+
+Skill.check_table()
 
 
 @dataclass(frozen=True)
@@ -29,6 +77,16 @@ class Parameters:
     genesis: Genesis
     revision: int
     skills: Mapping[str, Skill]
+
+    def __post_init__(self) -> None:
+        if type(self.revision) is not int or not 0 < self.revision <= REVISION_MAX:
+            raise LocalProtocolError(f"parameters: revision is not an integer in 1..{REVISION_MAX}")
+        if len(self.skills) > RECORD_SKILLS_MAX:
+            raise LocalProtocolError(f"parameters: more than {RECORD_SKILLS_MAX} skills")
+        for name in self.skills:
+            if not _SKILL_NAME.fullmatch(name) or name == GENERAL:
+                raise LocalProtocolError("parameters: a skill's name is not lower-case letters and digits, or is general")
+        self._payload()  # raises for parameters too large to be signed
 
     @property
     def name(self) -> str:
@@ -40,40 +98,61 @@ class Parameters:
         """The network id: 32 bytes that stand in every envelope."""
         return self.genesis.network
 
+    def body(self) -> dict[str, canonical.Value]:
+        """What the founder signs, without the network that they are for."""
+        return {"revision": self.revision, "skills": {name: self.skills[name].body() for name in sorted(self.skills)}}
 
-# Examples an exercise family: enough that every phrasing of a generator is near one of them.
-_EXAMPLES_PER_FAMILY: Final = 72
+    @classmethod
+    def parse(cls, genesis: Genesis, body: Mapping[str, canonical.Value]) -> Self:
+        """The parameters in `body`; raises `RemoteProtocolError` that names what is wrong. The signature is `check`'s."""
+        revision, skills = body.get("revision"), body.get("skills")
+        if len(body) != 2 or type(revision) is not int or not isinstance(skills, dict):  # noqa: PLR2004 - these two
+            raise RemoteProtocolError("fields", "parameters: not a revision and a map of skills")
+        found = {}
+        for name, skill in skills.items():
+            if not isinstance(skill, dict):
+                raise RemoteProtocolError("fields", "parameters: a skill is not a map")
+            found[name] = Skill.parse(skill)
+        try:
+            return cls(genesis, revision, MappingProxyType(found))
+        except LocalProtocolError as error:
+            raise RemoteProtocolError("field", str(error)) from error
+
+    def signed_by(self, founder: Signer) -> bytes:
+        """The founder's signature, 64 bytes; raises `LocalProtocolError` for another's key."""
+        if founder.public_key != self.genesis.founder:
+            raise LocalProtocolError("only the founder signs a network's parameters")
+        return founder.sign(self._payload())
+
+    def check(self, signature: bytes) -> None:
+        """Raise `RemoteProtocolError` unless the network's founder signed exactly these parameters."""
+        verify(self.genesis.founder, self._payload(), signature)
+
+    def _payload(self) -> bytes:
+        return DOMAIN + canonical.encode({"network": self.network} | self.body())
 
 
-# Stories differ in names and things, and one unlike all examples would be taken for free text.
-_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType({"word": 400})
+def _audited(skill: str, answer: str, options: int = 10) -> Skill:
+    names = tuple(f"{skill}/{family}" for family in exercises.SKILLS[skill])
+    return Skill(answer, options, tokens_max=256, examples=(), exercises=names)
 
 
-def _examples(skill: str) -> tuple[str, ...]:
-    return tuple(
-        exercises.generate(skill, 1 + seed % 3, seed, family).text
-        for family in exercises.SKILLS[skill]
-        for seed in range(_EXAMPLES_OF.get(family, _EXAMPLES_PER_FAMILY))
-    )
+# The skills of the packaged models: each is audited, and described, by its own exercises.
+TINY_SKILLS: Final[Mapping[str, Skill]] = MappingProxyType(
+    {
+        "arith": _audited("arith", "number"),
+        "lists": _audited("lists", "list"),
+        "text": _audited("text", "word"),
+        # Half of its answers are yes or no.
+        "logic": _audited("logic", "choice", options=2),
+    }
+)
 
-
-def _exercise_skills() -> Mapping[str, Skill]:
-    return MappingProxyType(
-        {
-            "arith": Skill("number", options=10, tokens_max=256, examples=_examples("arith")),
-            "lists": Skill("list", options=10, tokens_max=256, examples=_examples("lists")),
-            "text": Skill("word", options=10, tokens_max=256, examples=exercises_text.EXAMPLES),
-            # Half of its answers are yes or no.
-            "logic": Skill("choice", options=2, tokens_max=256, examples=exercises_logic.EXAMPLES),
-        }
-    )
-
-
-_PRESETS: Final = ("dev", "local")
+PRESETS: Final = ("dev", "local")
 
 
 def preset(name: str) -> Parameters:
     """The parameters of the preset network `name`, "dev" or "local"."""
-    if name not in _PRESETS:
-        raise LocalProtocolError(f"no preset network {name!r}; there are {', '.join(_PRESETS)}")
-    return Parameters(Genesis(name, NOBODY, bytes(NONCE_SIZE)), revision=1, skills=_exercise_skills())
+    if name not in PRESETS:
+        raise LocalProtocolError(f"no preset network {name!r}; there are {', '.join(PRESETS)}")
+    return Parameters(Genesis(name, NOBODY, bytes(NONCE_SIZE)), revision=1, skills=TINY_SKILLS)

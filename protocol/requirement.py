@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
+from protocol import exercises, exercises_logic, exercises_text
 from protocol.capability import GENERAL
-from protocol.parameters import Parameters
+from protocol.parameters import Parameters, Skill
 
 _GRAM: Final = 3
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -31,6 +33,14 @@ _SIMILARITY_MIN: Final = 400
 _PATTERN_SIMILARITY_MIN: Final = 550
 _ANY_WORD: Final = "_"
 _WORD: Final = re.compile("[a-z\u0080-\U0010ffff]+")
+
+
+# Examples of each exercise family: enough that every phrasing of a generator is near one of them. Stories differ in names and
+# things, and one unlike all examples would be taken for free text.
+_EXAMPLES_PER_FAMILY: Final = 72
+_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType({"word": 400})
+# Exercises about any word resemble no stored example of themselves.
+_PATTERNS: Final = MappingProxyType({"text": exercises_text.EXAMPLES, "logic": exercises_logic.EXAMPLES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,17 @@ def _square(grams: Mapping[int, int]) -> int:
     return sum(count * count for count in grams.values())
 
 
+def examples_of(skill: Skill) -> Iterator[str]:
+    """The skill's example texts: those that its network gives, and those of the exercises that audit it."""
+    yield from skill.examples
+    for name in dict.fromkeys(exercise for exercise, _ in skill.audited_by):
+        yield from _PATTERNS.get(name, ())
+    for exercise, family in skill.audited_by:
+        if exercise not in _PATTERNS:
+            for seed in range(_EXAMPLES_OF.get(family, _EXAMPLES_PER_FAMILY)):
+                yield exercises.generate(exercise, 1 + seed % 3, seed, family).text
+
+
 @dataclass(frozen=True, slots=True)
 class _Example:
     skill: str
@@ -85,7 +106,7 @@ class RequirementMap:
         self._pattern_words: set[str] = set()
         for skill in sorted(parameters.skills):
             # Examples that differ only in their digits are one after folding.
-            for folded in dict.fromkeys(map(_folded, parameters.skills[skill].examples)):
+            for folded in dict.fromkeys(map(_folded, examples_of(parameters.skills[skill]))):
                 pattern = _ANY_WORD in folded
                 grams = _grams(folded)
                 self._examples.append(_Example(skill, pattern, _has_digits(folded), grams, _square(grams)))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeVar
 
 from protocol import exercises
+from protocol.allowance import Caps
 from protocol.canonical import Value
 from protocol.capability import GENERAL, Record
 from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
@@ -134,13 +135,15 @@ class Bench:
         restored: Iterable[tuple[str, bytes, bytes]] = (),
         wall_ms: int = WALL_MS,
         name: str = "bench",
+        caps: Caps = Caps(),  # noqa: B008  frozen
     ) -> None:
         self.signer = KeySigner(Stream(1, f"key {name}").bytes(32))
         self.mono_ms = 1_000
         self.wall_ms = wall_ms
         self.disk: dict[tuple[str, bytes], bytes] = {(table, key): value for table, key, value in restored}
         own = record(*skills, available=bool(skills))
-        self.core = Core(self.signer, PARAMETERS, own, Stream(1, f"entropy {name}").bytes, list(restored), REQUIREMENT_MAP)
+        entropy = Stream(1, f"entropy {name}").bytes
+        self.core = Core(self.signer, PARAMETERS, own, entropy, list(restored), REQUIREMENT_MAP, caps)
         self.effects: list[Effect] = []
         self.step(AddressesChanged(("/sim/bench",)))
 

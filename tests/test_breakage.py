@@ -9,7 +9,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -143,8 +142,7 @@ def test_daemon__a_model_replaced_under_it_ends_the_node(place: NetworkHome, tmp
         ):
             assert node.engine is not None
             assert node.engine.pid is not None
-            other: Mapping[str, str] = {"general.name": "another"}
-            write_endless(tmp_path / "other.gguf", **other).replace(file)
+            write_endless(tmp_path / "other.gguf", general__name="another").replace(file)
             os.kill(node.engine.pid, signal.SIGKILL)
             assert f"{file} was replaced" in str(await node.failed)
 

@@ -129,7 +129,10 @@ def test_help__of_each_command_documents_the_exit_codes(name: str, capsys: Captu
         (["peers", "more"], "unexpected argument 'more'; see tutti peers --help"),
         (["id", "--home"], "argument --home: expected one argument; see tutti id --help"),
         (["run", "--threads", "abc"], "--threads must be an integer from 1 to 1024, or 0 for this machine's cores, not 'abc'"),
-        (["status", "--network", "moon"], '--network must be "dev" or "local", not \'moon\''),
+        (
+            ["status", "--network", "moon"],
+            '--network must be "dev", "local" or the path of a network file, such as ./choir.json, not \'moon\'',
+        ),
     ],
 )
 def test_usage__a_wrong_word_is_named_with_the_nearest_right_one(

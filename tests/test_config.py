@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from node.config import KEYS, Config, check_skills, load
 from node.errors import ExitCode, UserError
 from node.libp2p_address import EXAMPLE_PEER
+from protocol.parameters import preset
 
 
 @pytest.fixture
@@ -47,6 +48,8 @@ slots = 1
 context = 512
 gpu_layers = -1
 api_port = 0
+requests_per_hour = 100
+tokens_per_day = 4096
 log_level = "debug"
 """)
     assert load(file, {}, {}).model_fields_set == set(KEYS)
@@ -73,7 +76,7 @@ def test_environment__variables_that_are_no_keys_are_left_alone(file: Path) -> N
         ('version = 1\nthreads = "4"', ["config.toml: threads", "an integer from 1 to 1024", "'4'"]),
         ("version = 1\nthreads = true", ["config.toml: threads", "an integer", "True"]),
         ("version = 1\nslots = 0", ["config.toml: slots", "an integer from 1 to 16", "not 0"]),
-        ('version = 1\nnetwork = "home"', ['network must be "dev" or "local"', "'home'"]),
+        ('version = 1\nnetwork = "home"', ['network must be "dev", "local" or the path', "'home'"]),
         ('version = 1\nskills = ["A B"]', ["skills must be a list of names", "'A B'"]),
         ('version = 1\nbootstrap = "x"', ["bootstrap must be a list", "'x'"]),
         ('version = 1\nbootstrap = ["host:4101"]', ["bootstrap", "host:4101", EXAMPLE_PEER]),
@@ -130,5 +133,5 @@ def test_environment__any_text_gives_a_config_or_a_line_with_the_variable(key: s
 def test_skills__that_the_network_lacks_are_refused_with_those_it_has(tmp_path: Path) -> None:
     config = load(tmp_path / "config.toml", {}, {"skills": ("arith", "cooking")})
     with pytest.raises(UserError, match="no skill 'cooking'; it has arith, lists") as caught:
-        check_skills(config)
+        check_skills(config, preset("local"))
     assert caught.value.code is ExitCode.USAGE

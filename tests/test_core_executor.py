@@ -93,7 +93,7 @@ def test_deadline__outside_its_limits_is_misuse(deadline_ms: int) -> None:
 
 
 def test_skill__unknown_to_the_network_is_misuse() -> None:
-    with pytest.raises(LocalProtocolError, match="arith, lists, general"):
+    with pytest.raises(LocalProtocolError, match="arith, lists, logic, text, general"):
         Bench().ask(QUESTION, skill="poetry")
 
 

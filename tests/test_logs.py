@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,9 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
+@contextmanager
+def restored_logging() -> Iterator[None]:
+    """Give logging back as it was."""
     root = logging.getLogger()
     handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
     levels = {name: logging.getLogger(name).level for name in ("node", "protocol", "tutti")}
@@ -34,6 +36,12 @@ def _restored() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     for name, before in levels.items():
         logging.getLogger(name).setLevel(before)
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    with restored_logging():
+        yield
 
 
 def test_terminal__one_readable_line_with_fields() -> None:

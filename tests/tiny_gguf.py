@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import string
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-Value = bool | int | float | str | Sequence[int] | Sequence[str]
+Value = bool | int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
 
 WIDTH, FEED_FORWARD, LAYERS, CONTEXT = 32, 64, 2, 30_000
+_CONTROL = 3
+_STRONG = 1_000.0
 CONTROLS = ("<|end|>", "<|user|>", "<|assistant|>")
 TEMPLATE = "{% for m in messages %}<|user|>{{ m['content'] }}{% endfor %}<|assistant|>"
 
@@ -26,10 +29,14 @@ def _value(value: Value) -> bytes:
         return struct.pack("<II", 4, value)
     if isinstance(value, float):
         return struct.pack("<If", 6, value)
-    if isinstance(value, str):
-        return struct.pack("<I", 8) + _string(value)
+    return struct.pack("<I", 8) + _string(value) if isinstance(value, str) else _array(value)
+
+
+def _array(value: Sequence[int] | Sequence[float] | Sequence[str]) -> bytes:
     if value and isinstance(value[0], str):
         return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(_string(str(each)) for each in value)
+    if value and isinstance(value[0], float):
+        return struct.pack("<IIQ", 9, 6, len(value)) + struct.pack(f"<{len(value)}f", *map(float, value))
     return struct.pack("<IIQ", 9, 5, len(value)) + struct.pack(f"<{len(value)}i", *map(int, value))
 
 
@@ -52,12 +59,50 @@ def _spelling() -> list[str]:
     return [chr(byte) if byte in prints else chr(next(spare)) for byte in range(256)]
 
 
-def write_endless(path: Path, **changed: Value) -> Path:
+def byte_pairs(*controls: str) -> dict[str, Value]:
+    """A vocabulary of the type `gpt2`: the controls, of which the first ends an answer, all bytes and one merge."""
+    tokens = [*controls, *_spelling(), "in"]
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [_CONTROL] * len(controls) + [1] * (len(tokens) - len(controls)),
+        "tokenizer.ggml.merges": ["i n"],
+        "tokenizer.ggml.bos_token_id": 0,
+        "tokenizer.ggml.eos_token_id": 0,
+        "tokenizer.ggml.add_bos_token": False,
+    }
+
+
+def sentence_pieces(*controls: str) -> dict[str, Value]:
+    """A vocabulary of SentencePiece, the type `llama`: it puts a blank before a text, and a BOS where it is not told not to."""
+    controls = ("<s>", "</s>", *controls)
+    pieces = ["\u2581", *string.ascii_letters, *string.punctuation, "\u2581W", "\u2581Q", "in", "\u2581in"]
+    tokens = ["<unk>", *controls, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": tokens,
+        # A longer piece is a better one.
+        "tokenizer.ggml.scores": [float(len(token)) if token in pieces else 0.0 for token in tokens],
+        "tokenizer.ggml.token_type": [2] + [_CONTROL] * len(controls) + [6] * 256 + [1] * len(pieces),
+        "tokenizer.ggml.unknown_token_id": 0,
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+    }
+
+
+def write_endless(
+    path: Path, vocabulary: Mapping[str, Value] | None = None, always: str | None = None, **changed: Value
+) -> Path:
     """A llama of random weights whose end token never wins, so it answers until it is stopped.
 
-    `changed` replaces metadata, dots in the keys written as two underscores.
+    `always` is the one token that it writes instead. `changed` replaces metadata, dots in the keys written as two
+    underscores.
     """
-    tokens = [*CONTROLS, *_spelling(), "in"]
+    vocabulary = byte_pairs(*CONTROLS) if vocabulary is None else vocabulary
+    tokens, kinds = vocabulary["tokenizer.ggml.tokens"], vocabulary["tokenizer.ggml.token_type"]
+    assert isinstance(tokens, list)
+    assert isinstance(kinds, list)
     metadata: dict[str, Value] = {
         "general.architecture": "llama",
         "general.name": "endless",
@@ -71,14 +116,7 @@ def write_endless(path: Path, **changed: Value) -> Path:
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
         "llama.rope.freq_base": 10_000.0,
         "llama.vocab_size": len(tokens),
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "gpt-2",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": [3] * len(CONTROLS) + [1] * (len(tokens) - len(CONTROLS)),
-        "tokenizer.ggml.merges": ["i n"],
-        "tokenizer.ggml.bos_token_id": 0,
-        "tokenizer.ggml.eos_token_id": 0,
-        "tokenizer.ggml.add_bos_token": False,
+        **vocabulary,
         "tokenizer.chat_template": TEMPLATE,
     }
     metadata.update({key.replace("__", "."): value for key, value in changed.items()})
@@ -89,10 +127,17 @@ def write_endless(path: Path, **changed: Value) -> Path:
         return dimensions, [stream.gauss(0.0, 0.2) for _ in range(count)]
 
     ones = (WIDTH,), [1.0] * WIDTH
-    output = tensor(WIDTH, len(tokens))
-    # A zero row gives the control tokens the logit 0, and among 257 others one is always above it.
-    output[1][: WIDTH * len(CONTROLS)] = [0.0] * (WIDTH * len(CONTROLS))
-    tensors = {"token_embd.weight": tensor(WIDTH, len(tokens)), "output_norm.weight": ones, "output.weight": output}
+    embedding, output = tensor(WIDTH, len(tokens)), tensor(WIDTH, len(tokens))
+    for token, kind in enumerate(kinds):
+        if kind == _CONTROL:
+            # A zero row gives the control tokens the logit 0, and among 257 others one is always above it.
+            output[1][WIDTH * token : WIDTH * (token + 1)] = [0.0] * WIDTH
+    if always is not None:
+        # One direction that every token has, far stronger than the layers' noise, and that only this token answers to.
+        for token in range(len(tokens)):
+            embedding[1][WIDTH * token] = _STRONG
+        output[1][WIDTH * tokens.index(always)] = _STRONG
+    tensors = {"token_embd.weight": embedding, "output_norm.weight": ones, "output.weight": output}
     for layer in range(LAYERS):
         shapes = {
             "attn_q": (WIDTH, WIDTH), "attn_k": (WIDTH, WIDTH // 2), "attn_v": (WIDTH, WIDTH // 2),

@@ -35,6 +35,8 @@ def no_answer(outcome: Json) -> str:
         return "no answer: every node that was asked abstained; ask in other words, or choose another --skill"
     if all(seat["state"] == "declined: model" for seat in outcome["award"]["seats"]):
         return "no answer: no model could answer; a long question may not fit their contexts, so ask a shorter one"
+    if all(seat["state"] in ("declined: paused", "declined: cap") for seat in outcome["award"]["seats"]):
+        return "no answer: every node that was asked takes no work now; `tutti peers` shows who does, or ask again"
     return "no answer: every node that was asked failed; the leases say how, ask again"
 
 

@@ -7,7 +7,17 @@ import argparse
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """The flag of every command that looks for a node."""
-    parser.add_argument("--network", metavar="NAME", help="the network whose node is meant (else from the configuration)")
+    parser.add_argument("--network", metavar="NAME|FILE", help="the network whose node is meant (else from the configuration)")
+
+
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command; it may stand before or behind the command's name."""
+    parser.add_argument(
+        "--home",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="keep everything below this directory (else TUTTI_HOME, else the XDG directories)",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

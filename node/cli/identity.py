@@ -9,6 +9,7 @@ from node.cli.place import located
 from node.cli.terminal import print_json
 from node.errors import UserError
 from node.home import load_or_create_seed
+from node.networks import load
 from protocol.identity import KeySigner, peer_id
 
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the peer id; an identity is never made here."""
     home, config = located(args)
-    file = home.network(config.network).identity_file
+    file = home.network(load(config.network).directory).identity_file
     if not file.exists():
         raise UserError(f"there is no identity in {file.parent} (network {config.network}): make one with `tutti init`")
     seed, _ = load_or_create_seed(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from node.cli.flags import add_network
@@ -10,7 +11,9 @@ from node.cli.place import located
 from node.config import VERSION, Config
 from node.errors import UserError
 from node.home import load_or_create_seed
+from node.networks import load
 from protocol.identity import KeySigner, peer_id
+from protocol.parameters import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,17 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make what is missing and say what there is."""
     home, config = located(args)
-    directory = home.network(config.network)
+    network = load(config.network)
+    directory = home.network(network.directory)
     directory.create()
     seed, made = load_or_create_seed(directory.identity_file)
-    written = _write_new(home.config_file, template(config.network))
+    written = _write_new(home.config_file, template(_lasting(config.network)))
     print(f"peer id        {peer_id(KeySigner(seed).public_key)}")
-    print(f"network        {config.network}")
+    print(f"network        {directory.data.name}")
     print(f"identity       {directory.identity_file} ({_made(made)})")
     print(f"configuration  {home.config_file} ({_made(written)})")
     print(f"data           {directory.data}")
     print(f"state          {directory.state}")
     return 0
+
+
+def _lasting(network: str) -> str:
+    """The network as the file should name it: a path that means the same from every directory."""
+    return network if network in PRESETS else str(Path(network).expanduser().absolute())
 
 
 def _made(new: bool) -> str:  # noqa: FBT001  a word for a flag
@@ -56,7 +65,7 @@ def template(network: str) -> str:
 def _toml(value: object) -> str:
     """A default as TOML; the one key without a default, `skills`, shows an example."""
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value)  # a basic string of TOML as well
     if value is None:
         return '["arith"]'
     return "[]" if isinstance(value, tuple) else str(value)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NoReturn
 
+from node.cli.flags import add_home
 from node.errors import ExitCode, UserError
 
 # Command -> (module with `add_arguments(parser)` and `run(args) -> int`, what it does).
@@ -21,9 +22,12 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "init": ("node.cli.init", "make the home, the identity and a commented configuration"),
         "run": ("node.cli.run", "run a node until Ctrl-C"),
         "status": ("node.cli.status", "what the running node is doing"),
+        "pause": ("node.cli.pause", "let the running node take no more work, until `tutti resume`"),
+        "resume": ("node.cli.pause", "let a paused node take work again"),
         "id": ("node.cli.identity", "this node's peer id"),
         "peers": ("node.cli.peers", "whom the running node knows, and what each has earned"),
         "ask": ("node.cli.ask", "ask the network a question through the running node"),
+        "network": ("node.cli.network", "found a network, look at one, check its file"),
         "models": ("node.cli.models", "the packaged models"),
         "dev": ("node.dev.command", "a whole network on this machine, in one command"),
         "version": ("node.cli.version", "versions of the package, the protocols and what they stand on"),
@@ -59,19 +63,10 @@ def _parser(prog: str, description: str, epilog: str) -> _Parser:
     )
 
 
-def _add_home(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--home",
-        metavar="DIR",
-        default=argparse.SUPPRESS,
-        help="keep everything below this directory (else TUTTI_HOME, else the XDG directories)",
-    )
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace | None:
     """The arguments, with `command` set; None if help was printed. Raises `UserError` (exit code 2) in one line."""
     root = _parser("tutti", _ROOT_DESCRIPTION, EXIT_CODES)
-    _add_home(root)
+    add_home(root)
     root.add_argument("--version", action="store_true", help="as the command version")
     root.usage = "tutti [--home DIR] COMMAND [--help] ..."
     commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog="tutti", parser_class=_Parser)
@@ -88,7 +83,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace | None:
         )
         if name == chosen:
             parser = command
-            _add_home(command)
+            add_home(command)
             importlib.import_module(module).add_arguments(command)
     try:
         args, unknown = root.parse_known_args(argv)

@@ -39,7 +39,7 @@ def show(peers: Sequence[Mapping[str, Any]]) -> list[str]:
     for peer in peers:
         state = "connected" if peer["connected"] else "known"
         if peer["available"] is False:
-            state += ", its model is down"
+            state += ", takes no work"
         speed = f"{peer['tokens_per_s']} tok/s" if peer["tokens_per_s"] else "-"
         model = brief(peer["model"] or "-", _MODEL_SHOWN)
         rows.append((short(peer["peer_id"]), state, model, speed, _skills(peer["skills"])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from node import networks
 from node.config import KEYS, Config, load
 from node.home import Home, NetworkHome, locate
 
@@ -19,4 +20,4 @@ def located(args: argparse.Namespace) -> tuple[Home, Config]:
 def network_home(args: argparse.Namespace) -> NetworkHome:
     """The directories of the node on the chosen network; raises `UserError`."""
     home, config = located(args)
-    return home.network(config.network)
+    return home.network(networks.load(config.network).directory)

@@ -16,6 +16,7 @@ from node.config import check_skills
 from node.engine import Engine
 from node.errors import ExitCode
 from node.logs import configure
+from node.networks import load
 
 WrapEngine = Callable[[Engine], Engine]
 
@@ -25,7 +26,7 @@ _REPEATED: Final = {
     "bootstrap": ("MULTIADDR", "dial this peer first, with /p2p/PEER_ID at the end; repeatable"),
 }
 _TEXTS: Final = {
-    "network": ("NAME", "dev or local"),
+    "network": ("NAME|FILE", "dev, local or the path of a network file"),
     "model": ("NAME|FILE", "a packaged model, the path of a GGUF file, or none"),
     "log_level": ("LEVEL", "debug, info, warning or error"),
 }
@@ -34,6 +35,8 @@ _NUMBERS: Final = {
     "slots": "answers computed at once",
     "context": "tokens of context, 0 for the model's own",
     "gpu_layers": "layers on the GPU, -1 for all",
+    "requests_per_hour": "requests of others answered in an hour at most, 0 for no cap",
+    "tokens_per_day": "tokens written for others in a day at most, 0 for no cap",
     "api_port": "port of the API on loopback, 0 for any free one",
 }
 
@@ -54,14 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, wrap: WrapEngine | None = None) -> int:
     """Run until stopped; raises `UserError`. `wrap` is for `tutti dev` alone."""
     home, config = located(args)
-    check_skills(config)
+    network = load(config.network)
+    check_skills(config, network.parameters)
     configure(config.log_level)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until the loop takes over, there is nothing to put away
     # Here and not above: the network's libraries take a second to import, and --help or a wrong flag need none of them.
     from node.cli.serve import serve  # noqa: PLC0415
 
-    asyncio.run(serve(home.network(config.network), config, wrap, as_json=args.json))
+    asyncio.run(serve(home.network(network.directory), config, wrap, as_json=args.json))
     return ExitCode.OK
 
 

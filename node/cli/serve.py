@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import shlex
 import signal
 
 from node.cli.guard import say
@@ -60,7 +61,9 @@ def _tell_ready(node: Running, home: NetworkHome, *, as_json: bool) -> None:
     for address in addresses:
         _log.info("listening", extra={"fields": {"address": address}})
     _log.info("ready", extra={"fields": {"network": home.data.name, "peer": peer, "path": str(home.api_file)}})
+    if node.executor.core.availability.paused:
+        say("this node is paused and takes no work: `tutti resume` ends that")
     if addresses:
-        say(f"another node joins with: tutti run --network {home.data.name} --bootstrap {addresses[0]}")
+        say(f"another node joins with: tutti run --network {shlex.quote(node.config.network)} --bootstrap {addresses[0]}")
     if as_json:
         print(json.dumps({"event": "ready", "peer_id": peer, "addresses": addresses, "api": str(home.api_file)}), flush=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from node.cli.flags import add_json, add_network
 from node.cli.place import network_home
@@ -34,7 +36,8 @@ def show(status: Mapping[str, Any]) -> list[str]:
     rejected = sum(status["rejected"].values())
     rows = [
         ("peer id", clean(status["peer_id"])),
-        ("network", clean(status["network"])),
+        ("network", f"{clean(status['network'])}, id {clean(status['network_id'])[:16]}, revision {status['revision']}"),
+        ("takes work", availability(status["availability"])),
         ("running for", duration(status["uptime_s"])),
         *(("address", clean(address)) for address in status["addresses"]),
         ("peers", f"{status['peers_connected']} connected, {status['peers_known']} known"),
@@ -49,6 +52,34 @@ def show(status: Mapping[str, Any]) -> list[str]:
         ),
     ]
     return table(rows, indent="")
+
+
+_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "no model": "it has no model",
+        "model down": "its model is down and is being started again",
+        "paused": "paused by its owner (`tutti resume`)",
+        "no peers": "it is connected to nobody",
+    }
+)
+
+
+def availability(value: Mapping[str, Any]) -> str:
+    """`yes`, or every reason why not, and what is left of the caps."""
+    reasons = [_cap_reached(value) if word == "cap" else _REASONS[word] for word in value["reasons"]]
+    caps = [f"{row['taken']} of {row['cap']} {noun}" for row, noun in _caps(value) if row["cap"]]
+    used = f" ({', '.join(caps)})" if caps else ""
+    return (f"no: {'; '.join(reasons)}" if reasons else "yes") + used
+
+
+def _caps(value: Mapping[str, Any]) -> tuple[tuple[Mapping[str, int], str], ...]:
+    return (value["requests_per_hour"], "requests this hour"), (value["tokens_per_day"], "tokens this day")
+
+
+def _cap_reached(value: Mapping[str, Any]) -> str:
+    until = dt.datetime.fromtimestamp(value["until_ms"] / 1_000, dt.UTC).astimezone()
+    days = (until.date() - dt.datetime.now(dt.UTC).astimezone().date()).days
+    return f"cap reached until {until:%H:%M}" + (" tomorrow" if days == 1 else f" in {days} days" if days > 1 else "")
 
 
 def standing(skill: Mapping[str, Any]) -> str:

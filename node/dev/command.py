@@ -15,7 +15,7 @@ from rich.console import Console
 
 from node.cli.answer import explain, show_answer
 from node.dev.network import NODES_MAX, DevNode, network, population, roles, skills
-from node.dev.questions import questions
+from node.dev.questions import Question, questions
 from node.dev.report import report
 from node.dev.run import Course, Screen
 from node.dev.screen import HEADING, Lines, LiveTable, Quiet
@@ -24,6 +24,7 @@ from node.errors import ExitCode, UserError
 from protocol.constants import QUESTION_SIZE_MAX
 
 _QUESTIONS_MAX = 100_000
+_MINUTES_MAX = 10_000
 # Example question of the first part: of fixed seed, so that every first run shows the same one.
 _EXAMPLE_SEED = 7
 
@@ -49,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     standard = len(population())
     parser.add_argument(
         "--nodes", type=_bounded(2, NODES_MAX), default=standard, metavar="N", help=f"nodes, the last a liar ({standard})"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=_bounded(1, _MINUTES_MAX),
+        metavar="M",
+        help="spread the questions over M minutes and check that nothing was lost meanwhile",
     )
     parser.add_argument("--seed", type=_bounded(0, 2**62), metavar="S", help="repeat the questions of an earlier run")
     parser.add_argument("--keep", action="store_true", help="leave the network running until Ctrl-C and say how to use it")
@@ -139,18 +146,24 @@ async def _ask_many(
             course.screen = table
             async with _listening(course):
                 console.print(HEADING, markup=False)
-                await course.ask_all(asked)
-                await course.baselines(asked)
+                await _answer_all(args, course, asked)
     else:
         course.screen.phase(f"{heading}\n{HEADING}" if not args.json else heading)
-        await course.ask_all(asked)
-        await course.baselines(asked)
+        await _answer_all(args, course, asked)
     found = await report(course, audits)
     if args.json:
         print(json.dumps(found), flush=True)
     else:
         show(console, found)
-    return ExitCode.OK
+    return ExitCode.OK if course.endurance is None or course.endurance["whole"] else ExitCode.FAILED
+
+
+async def _answer_all(args: argparse.Namespace, course: Course, asked: Sequence[Question]) -> None:
+    if args.minutes is None:
+        await course.ask_all(asked)
+    else:
+        await course.endure(asked, 60.0 * args.minutes)
+    await course.baselines(asked)
 
 
 @contextlib.asynccontextmanager

@@ -28,6 +28,7 @@ async def report(course: Course, audits: dict[str, Any]) -> dict[str, Any]:
         "best_single": course.best_nodes()[0].role,
         "breakdown": breakdown(course.sheets, shown, roles),
         "latency": _latency(course.rows),
+        "endurance": course.endurance,
         "cost": {
             "messages": sum(row["messages"] for row in course.rows),
             "bytes": sum(row["bytes"] for row in course.rows),

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from node.dev.baselines import OwnAnswer, own_answers, self_consistency
+from node.dev.endurance import settled, snapshots, verdict
 from node.dev.network import DevNode
 from node.dev.questions import Question
 from node.dev.screen import Progress
 from node.dev.statistics import Sheet, best_single
 
 _POLL_S = 0.1
-# Calibration of seven nodes takes seconds; a machine that needs this long is told so by the outcome "unearned".
+# Calibration of ten nodes takes seconds; a machine that needs this long is told so by the outcome "unearned".
 _AUDITS_S = 180.0
 
 
 class Screen(Protocol):
-    """Where progress goes: a live table, plain lines, or nowhere."""
+    """Where progress goes: a live table, plain lines, or nowhere. It is told every `progress_s` seconds at most."""
+
+    progress_s: float
 
     def phase(self, text: str) -> None:
         """A new part begins."""
@@ -51,6 +54,7 @@ class Course:
     sheets: list[Sheet] = field(default_factory=list)
     consistent: list[OwnAnswer] = field(default_factory=list)
     baseline_tokens: int = 0
+    endurance: dict[str, Any] | None = None
 
     async def audit(self) -> dict[str, Any]:
         """Let the asked node examine its peers, and itself, before the first question; gives the cost."""
@@ -85,21 +89,28 @@ class Course:
             "overhead_ms": round(latency_ms - outcome["inference_ms"] - outcome["calibration_ms"], 1),
         }
 
-    async def ask_all(self, asked: Sequence[Question], each: Callable[[int], None] | None = None) -> None:
-        """Ask one question after the other. `each` is called before every question with its index."""
-        progress = Progress("asked", len(asked), self.screen.progress)
+    async def ask_all(self, asked: Sequence[Question], over_s: float = 0.0) -> None:
+        """Ask one question after the other, spread evenly over at least `over_s` seconds."""
+        progress = Progress("asked", len(asked), self.screen.progress, self.screen.progress_s)
+        begun = time.monotonic()
         for index, question in enumerate(asked):
-            if each is not None:
-                each(index)
+            await _sleep_until(begun + over_s * index / len(asked))
             row = await self.ask(question)
             self.rows.append(row)
             self.screen.asked(question, row, index + 1, len(asked))
             progress.step()
+        await _sleep_until(begun + over_s)
+
+    async def endure(self, asked: Sequence[Question], over_s: float) -> None:
+        """Ask over a longer time and find out whether the network stayed whole."""
+        before = await snapshots(self.nodes)
+        await self.ask_all(asked, over_s)
+        self.endurance = verdict(before, await settled(self.nodes), self.rows)
 
     async def baselines(self, asked: Sequence[Question]) -> None:
         """Ask every node's own model the same questions, outside the protocol; then the best one, over and over."""
         self.screen.phase("Asking every node's own model the same questions, for comparison ...")
-        progress = Progress("own answers", len(asked) * len(self.nodes), self.screen.progress)
+        progress = Progress("own answers", len(asked) * len(self.nodes), self.screen.progress, self.screen.progress_s)
         answers = await own_answers(self.nodes, asked, progress.step)
         self.baseline_tokens = sum(answer.tokens for of_node in answers for answer in of_node)
         for index, question in enumerate(asked):
@@ -109,10 +120,14 @@ class Course:
         twins = self.best_nodes()
         self.screen.phase(f"Asking the best of them, {twins[0].model}, until it has used as many tokens as the network ...")
         budgets = [row["tokens"] for row in self.rows]
-        progress = Progress("self-consistency", len(asked), self.screen.progress)
+        progress = Progress("self-consistency", len(asked), self.screen.progress, self.screen.progress_s)
         self.consistent = await self_consistency(twins, asked, budgets, progress.step)
 
     def best_nodes(self) -> list[DevNode]:
         """The honest nodes that run the model of the best single node."""
         best = self.nodes[best_single(self.sheets, len(self.nodes))]
         return [node for node in self.nodes if node.role == best.role]
+
+
+async def _sleep_until(end: float) -> None:
+    await asyncio.sleep(max(0.0, end - time.monotonic()))

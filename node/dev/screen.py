@@ -17,7 +17,8 @@ from rich.text import Text
 from node.dev.network import DevNode
 from node.dev.questions import Question
 
-_PROGRESS_S = 5.0
+_LINES_PROGRESS_S = 20.0
+_TABLE_PROGRESS_S = 1.0
 _EVENTS_SHOWN = 8
 _TEXT_SHOWN = 30
 _ANSWER_SHOWN = 14
@@ -46,7 +47,7 @@ def _line(question: Question, row: dict[str, Any], done: int, total: int) -> str
 class Progress:
     """Counts what is done of `total` and tells a screen now and then, with the time that is left at this pace."""
 
-    def __init__(self, what: str, total: int, tell: Callable[[str], None], every_s: float = _PROGRESS_S) -> None:
+    def __init__(self, what: str, total: int, tell: Callable[[str], None], every_s: float) -> None:
         self._what = what
         self._total = total
         self._tell = tell
@@ -67,6 +68,8 @@ class Progress:
 class Quiet:
     """For `--json`: progress is for people, and stdout is for the object."""
 
+    progress_s = _LINES_PROGRESS_S
+
     def phase(self, text: str) -> None:
         """Phases go to stderr."""
         print(text, file=sys.stderr, flush=True)
@@ -84,6 +87,8 @@ class Quiet:
 
 class Lines:
     """One line a question."""
+
+    progress_s = _LINES_PROGRESS_S
 
     def phase(self, text: str) -> None:
         """A heading."""
@@ -103,6 +108,8 @@ class Lines:
 
 class LiveTable:
     """A table of peers above the latest beacons, bids and votes, redrawn in place."""
+
+    progress_s = _TABLE_PROGRESS_S
 
     def __init__(self, console: Console, nodes: Sequence[DevNode], weights: Mapping[str, str]) -> None:
         self._nodes = {node.peer_id: node for node in nodes}

@@ -108,4 +108,19 @@ def _costs(report: dict[str, Any]) -> Iterator[str]:
     )
     yield f"baselines {cost['baselines']['tokens']} tokens, only to fill these tables"
     outcomes = Counter(row["outcome"] for row in report["questions"])
+    if report["endurance"] is not None:
+        yield from _endurance(report["endurance"])
     yield "outcomes  " + ", ".join(f"{number} {name}" for name, number in sorted(outcomes.items()))
+
+
+def _endurance(found: dict[str, Any]) -> Iterator[str]:
+    lost = ", ".join(f"{number} {kind}" for kind, number in found["missing"].items()) or "none"
+    yield (
+        f"endurance {found['answered']} of {found['questions']} questions answered; {found['alive']} of {found['nodes']} nodes"
+        f" live, {found['restarts']} restarts, {found['connections_lost']} connections lost"
+    )
+    yield f"          {found['messages']} messages had to arrive; missing: {lost}; dropped by queues: {found['dropped']}"
+    yield (
+        f"          memory of all nodes {found['memory_kb'] / 1_000:.0f} MB,"
+        f" grown by {found['memory_growth_kb'] / 1_000:.1f} MB, at most {found['memory_growth_kb_max'] / 1_000:.1f} MB in one"
+    )

@@ -1,0 +1,207 @@
+"""`tutti network`: found a network, look at one, check a file, sign a next revision."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from node.cli.flags import add_home, add_json
+from node.cli.place import located
+from node.cli.terminal import brief, clean, number, print_json, print_lines, table
+from node.errors import ExitCode, UserError
+from node.home import Home, load_or_create_seed, locate, write_private
+from node.libp2p_address import parse_address
+from node.networks import BOOTSTRAPS_MAX, Network, load, parse, read, render
+from protocol.errors import LocalProtocolError
+from protocol.genesis import NONCE_SIZE, Genesis
+from protocol.identity import KeySigner, peer_id
+from protocol.parameters import TINY_SKILLS, Parameters, Skill
+
+SKILL_SETS: Final[Mapping[str, Mapping[str, Skill]]] = {"tiny": TINY_SKILLS}
+
+_NAME_SHOWN: Final = 80
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verbs, each with flags of its own."""
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
+
+    def add(name: str, purpose: str) -> argparse.ArgumentParser:
+        verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        add_home(verb)
+        return verb
+
+    new = add("new", "found a network: make its file, and the founder's key in this home")
+    new.add_argument("name", metavar="NAME", help="lower-case letters, digits and hyphens")
+    new.add_argument(
+        "--skills", dest="skill_set", choices=sorted(SKILL_SETS), default="tiny", help="the skill set to begin with"
+    )
+    new.add_argument(
+        "--bootstrap", dest="addresses", action="append", metavar="MULTIADDR", help="where to find its first node; repeatable"
+    )
+    new.add_argument("--out", metavar="FILE", help="the file to write (else NAME.json here)")
+    show = add("show", "what a network is: id, founder, revision, skills")
+    show.add_argument("network", nargs="?", metavar="FILE|PRESET", help="else the network of the configuration")
+    add_json(show)
+    check = add("check", "whether everything in a network file holds")
+    check.add_argument("file", metavar="FILE")
+    add_json(check)
+    revise = add("revise", "sign the parameters in a file that you founded, after editing them, as the next revision")
+    revise.add_argument("file", metavar="FILE")
+    revise.add_argument(
+        "--skills", dest="skill_set", choices=sorted(SKILL_SETS), help="take this skill set instead of the one in the file"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one verb; raises `UserError`."""
+    return {"new": _new, "show": _show, "check": _check, "revise": _revise}[args.verb](args)
+
+
+def _new(args: argparse.Namespace) -> int:
+    home = locate(getattr(args, "home", None), os.environ)
+    file = Path(args.out or f"{args.name}.json")
+    bootstrap = _addresses(args.addresses or [])
+    nonce = secrets.token_bytes(NONCE_SIZE)
+    try:
+        Genesis(args.name, bytes(32), nonce)
+    except LocalProtocolError as error:
+        raise UserError(f"NAME: {error}", ExitCode.USAGE) from error
+    if file.exists():
+        raise UserError(f"{file} exists and is left as it is: choose another file with --out")
+    key_file = _key_file(home, args.name, nonce)
+    try:
+        key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {key_file.parent}: {error.strerror}; choose another home with --home") from error
+    founder = KeySigner(load_or_create_seed(key_file)[0])
+    parameters = Parameters(Genesis(args.name, founder.public_key, nonce), 1, SKILL_SETS[args.skill_set])
+    network = Network(parameters, parameters.signed_by(founder), bootstrap)
+    try:
+        with file.open("xb") as handle:
+            handle.write(render(network))
+    except OSError as error:
+        key_file.unlink(missing_ok=True)
+        raise UserError(f"cannot write {file}: {error.strerror}; choose another file with --out") from error
+    print_lines(
+        [
+            *table(_rows(network), indent=""),
+            f"network file   {file}: give it to whoever shall join with `tutti run --network {file}`",
+            f"founder's key  {key_file}: keep it; only its holder can change the parameters",
+        ]
+    )
+    return ExitCode.OK
+
+
+def _show(args: argparse.Namespace) -> int:
+    network = load(located(args)[1].network)
+    if args.json:
+        print_json(_json(network))
+        return ExitCode.OK
+    print_lines(table(_rows(network), indent=""))
+    rows = [("SKILL", "ANSWER", "K", "TOKENS", "AUDITED BY")]
+    for name, skill in sorted(network.parameters.skills.items()):
+        audits = brief(" ".join(skill.exercises), _NAME_SHOWN) or "nothing: its votes stay unearned"
+        rows.append((name, skill.answer, str(skill.options), str(skill.tokens_max), audits))
+    print_lines(table(rows))
+    return ExitCode.OK
+
+
+def _check(args: argparse.Namespace) -> int:
+    try:
+        network = parse(read(args.file), args.file)
+    except UserError as error:
+        if args.json:
+            print_json({"ok": False, "error": str(error)})
+        raise UserError(str(error)) from error
+    if args.json:
+        print_json({"ok": True, **_json(network)})
+        return ExitCode.OK
+    parameters = network.parameters
+    known = number(len(network.bootstrap), "bootstrap")
+    print_lines(
+        [
+            f"{clean(args.file)} holds",
+            f"  the id {parameters.network.hex()} is that of its genesis",
+            f"  its founder {peer_id(parameters.genesis.founder)} signed revision {parameters.revision}",
+            f"  {number(len(parameters.skills), 'skill')}; {known}, well formed, not dialled",
+        ]
+    )
+    return ExitCode.OK
+
+
+def _revise(args: argparse.Namespace) -> int:
+    home = locate(getattr(args, "home", None), os.environ)
+    edited = parse(read(args.file), args.file, signed=False)
+    genesis = edited.parameters.genesis
+    key_file = _key_file(home, genesis.name, genesis.nonce)
+    if not key_file.exists():
+        raise UserError(f"the founder's key of this network is not in this home ({key_file}): use --home where it was founded")
+    founder = KeySigner(load_or_create_seed(key_file)[0])
+    if founder.public_key != genesis.founder:
+        raise UserError(f"the key in {key_file} is not that of the founder in {args.file}: the genesis was altered")
+    skills = edited.parameters.skills if args.skill_set is None else SKILL_SETS[args.skill_set]
+    try:
+        parameters = Parameters(genesis, edited.parameters.revision + 1, skills)
+    except LocalProtocolError as error:
+        raise UserError(str(error)) from error
+    network = replace(edited, parameters=parameters, signature=parameters.signed_by(founder))
+    # At once, so that nobody who copies the file meanwhile gets half of it.
+    file = Path(args.file)
+    mode = file.stat().st_mode
+    write_private(file, render(network))
+    file.chmod(mode)
+    print_lines([*table(_rows(network), indent=""), f"{file} is revision {parameters.revision}: every node needs it"])
+    return ExitCode.OK
+
+
+def _key_file(home: Home, name: str, nonce: bytes) -> Path:
+    # Apart from the networks' own directories, which may be moved or removed with what a node earned there.
+    return home.data / "founders" / f"{name}-{nonce.hex()[:16]}.key"
+
+
+def _addresses(given: Sequence[str]) -> tuple[str, ...]:
+    if len(given) > BOOTSTRAPS_MAX:
+        raise UserError(f"a network file has at most {BOOTSTRAPS_MAX} bootstrap addresses", ExitCode.USAGE)
+    for address in given:
+        parse_address(address)
+    return tuple(given)
+
+
+def _rows(network: Network) -> list[tuple[str, str]]:
+    parameters = network.parameters
+    founder = peer_id(parameters.genesis.founder) if network.signature else "nobody: built in, never revised"
+    return [
+        ("network", parameters.name),
+        ("id", parameters.network.hex()),
+        ("founder", founder),
+        ("revision", str(parameters.revision)),
+        ("skills", " ".join(sorted(parameters.skills))),
+        *(("bootstrap", clean(address)) for address in network.bootstrap),
+    ]
+
+
+def _json(network: Network) -> dict[str, object]:
+    parameters = network.parameters
+    return {
+        "name": parameters.name,
+        "id": parameters.network.hex(),
+        "founder": peer_id(parameters.genesis.founder) if network.signature else None,
+        "revision": parameters.revision,
+        "skills": {
+            name: {
+                "answer": skill.answer,
+                "options": skill.options,
+                "tokens_max": skill.tokens_max,
+                "examples": len(skill.examples),
+                "exercises": list(skill.exercises),
+            }
+            for name, skill in sorted(parameters.skills.items())
+        },
+        "bootstrap": list(network.bootstrap),
+    }

@@ -1,0 +1,241 @@
+"""The daemon's API and the commands over it, with a real core and no network: pause, resume, status, and wrong requests."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiohttp import ClientSession
+
+from node import logs
+from node.api import Api
+from node.cli import main
+from node.config import Config
+from node.daemon import Running
+from node.engine import Engine
+from node.errors import ExitCode
+from node.events import EventStream
+from node.executor import Executor
+from node.store import Store
+from node.transport import Transport
+from protocol.allowance import Caps
+from protocol.core import Core
+from protocol.identity import KeySigner
+from protocol.outbox import TOPICS
+from tests.core_bench import STRANGER
+from tests.support import PARAMETERS, REQUIREMENT_MAP, record
+from tests.test_logs import SECRET, restored_logging
+
+PATIENCE_S = 30
+POST = "POST /v1/ask HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer TOKEN\r\n"
+
+
+class Loopback:
+    """A transport with one peer, on which nothing arrives."""
+
+    def peers(self) -> list[bytes]:
+        return [STRANGER.public_key]
+
+    def addresses(self) -> list[str]:
+        return ["/ip4/127.0.0.1/tcp/4101"]
+
+    def counters(self) -> Mapping[str, int]:
+        return {}
+
+    async def send(self, peer: bytes, data: bytes) -> None: ...
+
+    async def publish(self, topic: str, data: bytes) -> None: ...
+
+
+@dataclass(frozen=True)
+class Served:
+    """A node behind its API; `home` is what --home names."""
+
+    node: Running
+    home: Path
+    session: ClientSession
+    log: io.StringIO = field(default_factory=io.StringIO)
+
+    @property
+    def api(self) -> Mapping[str, Any]:
+        return cast("Mapping[str, Any]", json.loads((self.home / "local" / "api.json").read_text()))
+
+    async def call(self, method: str, path: str, data: bytes | None = None) -> tuple[int, Mapping[str, Any]]:
+        headers = {"Authorization": f"Bearer {self.api['token']}"}
+        async with self.session.request(
+            method, f"http://127.0.0.1:{self.api['port']}{path}", headers=headers, data=data
+        ) as reply:
+            assert reply.content_type == "application/json"
+            return reply.status, await reply.json()
+
+    async def raw(self, data: bytes) -> bytes:
+        """Send bytes, end, and give all that comes back."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.api["port"])
+        writer.write(data)
+        writer.write_eof()
+        reply = await reader.read()
+        writer.close()
+        return reply
+
+    async def tutti(self, *argv: str) -> int:
+        return await asyncio.to_thread(main, [*argv, "--home", str(self.home)])
+
+
+@asynccontextmanager
+async def served(home: Path, caps: Caps) -> AsyncIterator[Served]:
+    (home / "local").mkdir(parents=True, exist_ok=True)
+    log = io.StringIO()
+    logs.configure("debug", log)
+    store, transport, events = Store(home / "local" / "node.sqlite"), cast("Transport", Loopback()), EventStream()
+    own = record("arith", available=True)
+    core = Core(KeySigner(b"\x05" * 32), PARAMETERS, own, lambda size: b"e" * size, store.rows(), REQUIREMENT_MAP, caps)
+    executor = Executor(
+        core, transport, cast("Engine", None), store, {topic: topic for topic in TOPICS}, events.emit, lambda _: None
+    )
+    loop = asyncio.get_running_loop()
+    node = Running(Config(), executor, transport, None, PARAMETERS, events, loop.time(), loop.create_future())
+    async with asyncio.timeout(PATIENCE_S), ClientSession() as session:
+        executor.start()
+        async with Api(node, home / "local" / "api.json", 0).serving():
+            yield Served(node, home, session, log)
+        await executor.close()
+        store.close()
+
+
+Check = Callable[[Served], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    with restored_logging():
+        yield
+
+
+def with_node(home: Path, check: Check, caps: Caps = Caps()) -> None:  # noqa: B008  frozen
+    async def work() -> None:
+        async with served(home, caps) as node:
+            await check(node)
+
+    asyncio.run(work())
+
+
+# --- Pause
+
+
+def test_pause__is_told_once_shown_and_kept_over_a_restart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def first(node: Served) -> None:
+        assert await node.tutti("pause") == ExitCode.OK
+        assert (
+            capsys.readouterr().out
+            == "paused: this node takes no more work. You can still ask; `tutti resume` ends the pause.\n"
+        )
+        assert await node.tutti("pause") == ExitCode.OK
+        assert capsys.readouterr().out.startswith("this node was paused already.")
+        assert await node.tutti("status") == ExitCode.OK
+        assert "paused by its owner (`tutti resume`)" in capsys.readouterr().out
+
+    async def second(node: Served) -> None:
+        assert await node.tutti("status", "--json") == ExitCode.OK
+        shown = json.loads(capsys.readouterr().out)["availability"]
+        assert (shown["available"], shown["paused"], "paused" in shown["reasons"]) == (False, True, True)
+        assert await node.tutti("resume", "--json") == ExitCode.OK
+        assert json.loads(capsys.readouterr().out)["changed"] is True
+        assert await node.tutti("resume") == ExitCode.OK
+        assert capsys.readouterr().out.startswith("this node was not paused: ")
+
+    with_node(tmp_path, first)
+    with_node(tmp_path, second)
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_pause__without_a_node_is_exit_code_three(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--home", str(tmp_path)]) == ExitCode.NO_DAEMON
+    assert "start one with `tutti run`" in capsys.readouterr().err
+
+
+# --- Caps
+
+
+def test_cap__that_is_reached_is_shown_with_the_time_it_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def check(node: Served) -> None:
+        core = node.node.executor.core
+        core.availability.allowance.reserve(256)
+        core.availability.allowance.reserve(256)
+        assert await node.tutti("status") == ExitCode.OK
+        shown = capsys.readouterr().out
+        assert re.search(r"cap reached until \d\d:\d\d.*\(2 of 2 requests this hour, 512 of 9000 tokens this day\)", shown)
+
+    with_node(tmp_path, check, Caps(2, 9_000))
+
+
+# --- Wrong requests
+
+
+def test_wrong_path_and_method__are_json_errors(tmp_path: Path) -> None:
+    async def check(node: Served) -> None:
+        assert (await node.call("GET", "/v1/moon"))[0] == 404
+        status, body = await node.call("DELETE", "/v1/status")
+        assert (status, body["error"]) == (405, "this path takes GET, HEAD")
+        assert (await node.call("GET", "/v1/ask"))[1]["error"] == "this path takes POST"
+
+    with_node(tmp_path, check)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 10_000,
+        b"null",
+        b"{}",
+        b'{"question": 1}',
+        b'{"question": "2?", "more": 1}',
+        b'{"question": "\\ud800"}',
+    ],
+)
+def test_wrong_body__is_a_json_error(body: bytes, tmp_path: Path) -> None:
+    async def check(node: Served) -> None:
+        assert (await node.call("POST", "/v1/ask", data=body))[0] == 400
+
+    with_node(tmp_path, check)
+
+
+def test_large_body__is_a_json_error(tmp_path: Path) -> None:
+    async def check(node: Served) -> None:
+        assert (await node.call("POST", "/v1/ask", data=b"x" * 1_000_000))[0] == 413
+
+    with_node(tmp_path, check)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"{POST}Content-Length: 900\r\n\r\n{SECRET}".encode(),
+        f"{POST}Transfer-Encoding: chunked\r\n\r\nzz\r\n{SECRET}".encode(),
+        f"GET /{SECRET} HTTP/9.9\r\n\r\n".encode(),
+        f"GET / HTTP/1.1\r\n{SECRET}\r\n\r\n".encode(),
+        b"\x16\x03\x01\x02\x00\x01\x00" + SECRET.encode(),
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+    ],
+    ids=["half a body", "wrong chunk", "wrong version", "wrong header", "TLS", "long header"],
+)
+def test_client__that_goes_or_speaks_no_http_is_no_error_of_the_node_and_not_quoted(data: bytes, tmp_path: Path) -> None:
+    async def check(node: Served) -> None:
+        await node.raw(data.replace(b"TOKEN", node.api["token"].encode()))
+        assert (await node.call("GET", "/v1/status"))[0] == 200
+        lines = [json.loads(line) for line in node.log.getvalue().splitlines()]
+        assert [line for line in lines if line["level"] in ("warning", "error")] == []
+        assert SECRET not in node.log.getvalue()
+        assert node.api["token"] not in node.log.getvalue()
+
+    with_node(tmp_path, check)
