@@ -73,7 +73,8 @@ def allocate(beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View)
     """Seats for `beacon` (its id) among `bids`, at most one a bidder; pure and independent of the bids' order.
 
     Order of claim: newcomers up to their seats (by hash of beacon and bidder), bidders whose weight is above zero (by score),
-    further newcomers, and last those whom evidence gives no weight; ties by the same hash.
+    further newcomers, and last those whom evidence gives no weight; ties by the same hash. Without newcomers' seats, where
+    somebody earned a weight, no other vote can count: the others are reserves.
     """
     first: dict[bytes, ReceivedBid] = {}
     for bid in sorted(bids, key=lambda item: item.id):
@@ -85,4 +86,6 @@ def allocate(beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View)
     unearned = [bid for bid in known if view.of(bid).weight(view.options) == 0]
     early = newcomers[: view.newcomer_seats]
     ranked = (*early, *earned, *newcomers[len(early) :], *unearned)
+    if earned and not view.newcomer_seats:
+        seats = min(seats, len(earned))
     return Assignment(tuple(ranked[:seats]), tuple(ranked[seats:]))

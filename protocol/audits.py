@@ -15,7 +15,8 @@ from protocol.peers import PeerTable
 from protocol.task import Task
 
 # Ends of a lease that count against the executor.
-_MISSES = ("lease expired", "deadline", "declined: model")
+_SILENT = ("lease expired", "deadline")
+_MISSES = (*_SILENT, "declined: model")
 
 
 class Audits:
@@ -109,9 +110,10 @@ class Audits:
         verdicts = []
         for report in task.reports:
             verdict = _verdict(report, task.audit.gold)
-            if verdict is None:
+            if verdict is None or report.state in _SILENT:
+                # A lease that runs out takes long, and one more would say the same.
                 self._pause((report.peer, skill))
-            else:
+            if verdict is not None:
                 verdicts.append((report.peer, verdict))
         return verdicts
 

@@ -129,6 +129,9 @@ PROGRESS_SHARE: Final = 3
 SEAT_SHARE: Final = 2
 # Signs of life of one lease: one each LEASE_MS_MIN / PROGRESS_SHARE for the longest task, and more say nothing.
 PROGRESS_MAX: Final = 330
+# Who let a lease run out is given no seat of a question for this long, if another has earned a weight: one hung model would
+# cost every question a lease.
+REST_MS: Final = 30_000
 DEADLINE_MS_DEFAULT: Final = 60_000
 DEADLINE_MS_MAX: Final = 110_000
 LEASES_MAX: Final = 64

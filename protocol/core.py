@@ -351,15 +351,11 @@ class Core:
         return not self.peers.joining(task.requirement.skill) and self.audits.settled(self._audited_for(task))
 
     def _has_committee(self, task: Task) -> bool:
-        """Whether enough candidates have earned weight and no audit due: a newcomer's audits then hold up nobody."""
+        """Whether those who earned a weight, up to a committee, have no audit due: a newcomer's audits hold up nobody then."""
         skill = task.requirement.skill
         needy = set(self.audits.needy(skill))
-        ready = [
-            peer
-            for peer in self.candidates(skill)
-            if peer not in needy and self._requester.counts(peer, skill).weight(task.options) > 0
-        ]
-        return len(ready) >= SEATS_DEFAULT
+        earned = [peer for peer in self.candidates(skill) if self._requester.counts(peer, skill).weight(task.options) > 0]
+        return bool(earned) and sum(peer not in needy for peer in earned) >= min(SEATS_DEFAULT, len(earned))
 
     def _deaf_ms(self) -> int:
         """How long bids would still be taken for replays: after a restart, until the clock has passed the watermark."""

@@ -18,6 +18,7 @@ from protocol.constants import (
     BIDS_MAX,
     LEASE_MS,
     PROGRESS_MAX,
+    REST_MS,
     SEAT_SHARE,
     SEATS_DEFAULT,
     WINDOW_MS_MAX,
@@ -72,6 +73,7 @@ class Requester:
         self._entropy = entropy
         self._finish = finish
         self._tasks: dict[StepId, Task] = {}
+        self._resting_until_ms: dict[bytes, int] = {}
         self._skills = tuple(sorted(parameters.skills))
 
     def __len__(self) -> int:
@@ -125,6 +127,8 @@ class Requester:
             raise RemoteProtocolError("late", "a bid for no open beacon of ours")
         if envelope.sender in task.bids:
             raise RemoteProtocolError("repeated", "a second bid of one bidder")
+        if task.audit is None and self._rests(envelope.sender) and self._has_other(envelope.sender, task):
+            raise RemoteProtocolError("resting", "let a lease run out a moment ago, and another is there who did not")
         # The second half is kept for who earned a weight, or a swarm of new names could bid first and shut them out.
         earned = self.counts(envelope.sender, task.requirement.skill).weight(task.options) > 0
         if len(task.bids) >= (BIDS_MAX if earned else BIDS_MAX // 2):
@@ -135,6 +139,21 @@ class Requester:
         task.count(size)
         self._log("bid", task, {"queued": bid.queued}, envelope.sender)
 
+    def _rests(self, peer: bytes) -> bool:
+        return self._resting_until_ms.get(peer, 0) > self._outbox.now.mono_ms
+
+    def _rest(self, peer: bytes) -> None:
+        """Leave alone for a while who let a lease run out: the next question would wait for it as long."""
+        now_ms = self._outbox.now.mono_ms
+        self._resting_until_ms = {other: until for other, until in self._resting_until_ms.items() if until > now_ms}
+        self._resting_until_ms[peer] = now_ms + REST_MS
+
+    def _has_other(self, peer: bytes, task: Task) -> bool:
+        """Whether somebody else who earned a weight could answer."""
+        skill = task.requirement.skill
+        others = (other for other in self._candidates(skill) if other != peer and not self._rests(other))
+        return any(self.counts(other, skill).weight(task.options) > 0 for other in others)
+
     # --- Award
 
     def _window_closes(self, task: Task) -> bool:
@@ -143,15 +162,15 @@ class Requester:
         if elapsed_ms >= WINDOW_MS_MAX:
             return True
         skill = task.requirement.skill
-        expected = list(task.examinees) or self._candidates(skill)
+        expected = list(task.examinees) or [peer for peer in self._candidates(skill) if not self._rests(peer)]
         if expected and all(peer in task.bids for peer in expected):
             return True
         if task.examinees:
             return sum(peer in task.bids for peer in expected) >= SEATS_DEFAULT
         earned = [peer for peer in expected if self.counts(peer, skill).weight(task.options) > 0]
         earned.sort(key=lambda peer: (-self.counts(peer, skill).mean(task.options), peer))
-        best = earned[:SEATS_DEFAULT]
-        if len(best) == SEATS_DEFAULT and all(peer in task.bids for peer in best):
+        # Who earned a weight alone can decide: strangers who offer everything and never bid hold up nobody.
+        if earned and all(peer in task.bids for peer in earned[:SEATS_DEFAULT]):
             return True
         return elapsed_ms >= WINDOW_MS_MIN and sum(peer in task.bids for peer in earned) >= SEATS_DEFAULT
 
@@ -267,7 +286,7 @@ class Requester:
             )
         )
         self._log("vote", task, {"weight": weight, "elapsed_ms": result.inference_ms}, peer)
-        if task.answer_kind == "text" and answer is None:
+        if answer is None and task.audit is None and not self._has_vote(task):
             self._redispatch(task, seat)
         self._settle(task)
 
@@ -287,8 +306,21 @@ class Requester:
             held = {seat.holder.bidder for seat in task.seats}
             free = [peer for peer in self._candidates(task.requirement.skill) if peer not in held]
             task.reserves.extend(bid for bid in (*assignment.seats, *assignment.reserves) if bid.bidder in free)
-        if task.reserves:
+        if not task.reserves:
+            return
+        # A vote without a weight changes nothing where one with a weight is there or may come: whoever earned nothing is
+        # asked only then, or a crowd of new names could make a question wait for each of them in turn.
+        weighs = task.view is not None and task.view.of(task.reserves[0]).weight(task.options) > 0
+        if weighs or task.audit is not None or not self._has_vote(task):
             self._offer(task, seat.number, task.reserves.popleft())
+
+    def _has_vote(self, task: Task) -> bool:
+        """Whether an answer with a weight is there, or a holder with one is at work."""
+        if any(report.answer is not None and report.weight > 0 for report in task.reports):
+            return True
+        return task.view is not None and any(
+            (seat.state, "result") in SEAT and task.view.of(seat.holder).weight(task.options) > 0 for seat in task.seats
+        )
 
     def _settle(self, task: Task) -> None:
         """End the task when no seat is open any more."""
@@ -327,6 +359,7 @@ class Requester:
                     if (seat.state, "expired") in SEAT:
                         seat.state = SeatState.FAILED
                         task.reports.append(SeatReport(seat.number, seat.holder.bidder, "deadline"))
+                        self._rest(seat.holder.bidder)
                         self._cancel(task, seat)
                 self._end(task, "deadline")
             elif task.phase is Phase.BIDDING and self._window_closes(task):
@@ -335,6 +368,7 @@ class Requester:
                 for seat in list(task.seats):
                     if (seat.state, "expired") in SEAT and self._over(task, seat):
                         self._cancel(task, seat)
+                        self._rest(seat.holder.bidder)
                         self._fail(task, seat, "expired", "lease expired")
 
     def _over(self, task: Task, seat: Seat) -> bool:

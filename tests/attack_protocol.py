@@ -149,18 +149,22 @@ def in_others_names(stranger: Stranger, number: int) -> list[tuple[str | None, b
     return [(None, replace(stranger.sealer, signer=other).message(body))]
 
 
+def _by_hand(stranger: Stranger, value: bytes) -> bytes:
+    """A result with `value`, bytes of an encoding that no encoder of ours would write, signed all the same."""
+    plain = stranger.sealer.seal(Result.TYPE, stranger.sealer.to, {"a": _JUNK})[SIGNATURE_SIZE:]
+    payload = plain.replace(canonical.encode(_JUNK), value)
+    return stranger.sealer.signer.sign(DOMAIN + payload) + payload
+
+
 def oversized(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:
-    """Bodies far over the limit, in a frame that may be as large."""
-    body: dict[str, Value] = {"text": "x" * (900_000 if number % 2 else 66_000)}
-    return [(None, stranger.sealer.seal(Result.TYPE, stranger.sealer.to, body))]
+    """Bodies far over the limit of an envelope, within that of a frame."""
+    size = 900_000 if number % 2 else 70_000
+    return [(None, _by_hand(stranger, b"\xdb" + size.to_bytes(4, "big") + b"x" * size))]
 
 
 def deep(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:
-    """Bodies nested thousands of times, signed; written by hand, because no encoder of ours would."""
-    plain = stranger.sealer.seal(Result.TYPE, stranger.sealer.to, {"a": _JUNK})[SIGNATURE_SIZE:]
-    nested = (b"\x91" * 30_000 if number % 2 else b"\x81\xa1a" * 15_000) + b"\xc0"
-    payload = plain.replace(canonical.encode(_JUNK), nested)
-    return [(None, stranger.sealer.signer.sign(DOMAIN + payload) + payload)]
+    """Bodies nested thousands of times."""
+    return [(None, _by_hand(stranger, (b"\x91" * 30_000 if number % 2 else b"\x81\xa1a" * 15_000) + b"\xc0"))]
 
 
 def junk(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:

@@ -66,7 +66,9 @@ def test_allocate__depends_on_nothing_but_the_set_of_bids(
     assert allocate(BEACON, seats, [*bids, *bids], what) == result
     everyone = numbers(result.seats) + numbers(result.reserves)
     assert sorted(everyone) == sorted({int.from_bytes(item.bidder, "big") for item in bids})
-    assert len(result.seats) == min(seats, len(everyone))
+    earned = [item for item in {item.bidder: item for item in bids}.values() if what.of(item).weight(what.options) > 0]
+    entitled = earned if earned and not what.newcomer_seats else everyone
+    assert len(result.seats) == min(seats, len(entitled))
     assert set(result.seats + result.reserves) <= set(bids)
 
 
@@ -87,6 +89,8 @@ def test_allocate__prefers_who_earned_then_newcomers_then_those_who_failed() -> 
     known = {1: seen(10, 0), 2: seen(5, 5), 3: seen(0, 10)}
     result = allocate(BEACON, 2, [bid(number) for number in (5, 4, 3, 2, 1)], view(known))
     assert numbers(result.seats) == [1, 2]
+    # A vote without a weight could change nothing, so a third seat stays empty.
+    assert allocate(BEACON, 3, [bid(number) for number in (5, 4, 3, 2, 1)], view(known)) == result
     assert set(numbers(result.reserves[:2])) == {4, 5}
     assert numbers(result.reserves[2:]) == [3]
 

@@ -8,6 +8,8 @@ import pytest
 
 from protocol.constants import (
     ACCEPT_MS_MAX,
+    AUDIT_PAUSE_MS,
+    AUDITS_AT_ONCE_MAX,
     AWARDS_MAX,
     BEACON_MS,
     BEACONS_BURST,
@@ -18,20 +20,23 @@ from protocol.constants import (
     PROGRESS_MAX,
     RECORD_MS,
     RECORDS_BURST,
+    REST_MS,
     SEAT_SHARE,
     SEATS_DEFAULT,
     STRANGER_MS,
     STRANGERS_BURST,
     TOKENS_GENERAL,
 )
-from protocol.events import Effect, EffectDone, Infer, InferenceResult, MessageReceived, PeerLost
+from protocol.envelope import Envelope
+from protocol.events import AuditsWanted, Effect, EffectDone, Infer, InferenceResult, MessageReceived, PeerLost
 from protocol.identity import KeySigner
-from protocol.messages import Accept, Award, Beacon, Bid, Cancel, Decline, Progress, input_hash
+from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, input_hash
 from protocol.outcome import OutcomeKind
 from tests.core_bench import GOLD, QUESTION, STRANGER, accept, answer, asked, awarded, holder, newer, offered, requester
-from tests.support import Bench, bid_on, evidence, peers, record, sent
+from tests.support import Bench, bid_on, evidence, exercise, peers, record, sent
 
 NONCE = b"n" * 32
+SECOND = exercise("arith", 4).text
 
 
 def beacon(number: int, **change: object) -> Beacon:
@@ -323,6 +328,108 @@ def test_accept_that_is_followed_by_silence__costs_a_lease_and_then_the_seat_mov
         accept(bench, award, others)
     assert not sent(bench.wait(LEASE_MS - 1), Award)
     assert len(sent(bench.wait(1), Award)) == 1
+
+
+def crowded(audited: int, crowd: int) -> tuple[Bench, list[KeySigner], list[KeySigner]]:
+    """A requester with peers that earned a weight, and a crowd of new keys that offer everything."""
+    known, strangers = peers(audited), peers(crowd, "crowd")
+    bench = Bench(restored=evidence({peer.public_key: 9 for peer in known}))
+    for peer in (*known, *strangers):
+        bench.join(peer)
+    return bench, known, strangers
+
+
+def question(bench: Bench) -> tuple[Envelope, Beacon]:
+    """Ask; gives the question's beacon, which is told from those of audits by its input."""
+    mark = len(bench.effects)
+    bench.ask(QUESTION)
+    (task,) = [task for task in bench.core._requester.tasks() if task.audit is None]
+    return next(item for item in sent(bench.effects[mark:], Beacon) if item[1].task == task.id)
+
+
+def test_strangers__who_offer_everything_and_never_bid_hold_up_nothing() -> None:
+    bench, known, _ = crowded(2, 20)
+    out = question(bench)
+    mark = len(bench.effects)
+    bench.bids(out, known)
+    assert {award[0].to for award in sent(bench.effects[mark:], Award)} == {peer.public_key for peer in known}
+
+
+def test_strangers__who_bid_first_and_accept_nothing_get_no_seat_where_another_earned_one() -> None:
+    bench, known, strangers = crowded(2, 20)
+    out = question(bench)
+    bench.bids(out, strangers)
+    bench.bids(out, known)
+    awards = [award for award in sent(bench.effects, Award) if award[1].task == out[1].task]
+    assert {award[0].to for award in awards} == {peer.public_key for peer in known}
+    # Nor does a seat that fails go to one while the other is at work.
+    first, second = awards
+    bench.hear(holder(first, known), Decline(first[1].task, 0, 0, first[0].id, "busy"))
+    answer(bench, second, known)
+    outcome = bench.outcome(QUESTION)
+    assert outcome is not None
+    assert (outcome.kind, outcome.answer) == (OutcomeKind.ANSWERED, GOLD)
+
+
+def test_strangers__are_asked_when_nobody_who_earned_a_weight_is_left() -> None:
+    bench, known, strangers = crowded(1, 4)
+    out = question(bench)
+    bench.bids(out, strangers)
+    bench.bids(out, known)
+    (award,) = [award for award in sent(bench.effects, Award) if award[1].task == out[1].task]
+    effects = bench.hear(known[0], Decline(award[1].task, 0, 0, award[0].id, "model"))
+    ((envelope, _),) = sent(effects, Award)
+    assert envelope.to in {peer.public_key for peer in strangers}
+
+
+def test_who_let_a_lease_run_out__is_left_alone_for_a_while_if_another_is_there() -> None:
+    bench, others = requester(4)
+    _, awards = awarded(bench, others)
+    for award in awards[1:]:
+        answer(bench, award, others)
+    hung = holder(awards[0], others)
+    effects = bench.wait(ACCEPT_MS_MAX)
+    answer(bench, sent(effects, Award)[0], others)
+    assert bench.outcome(QUESTION) is not None
+    (out,) = sent(bench.ask(SECOND), Beacon)
+    bench.hear(hung, bid_on(out))
+    assert bench.core.rejected == {"resting": 1}
+    mark = len(bench.effects)
+    bench.bids(out, [peer for peer in others if peer is not hung])
+    # Nobody waits for its bid, either.
+    awards = sent(bench.effects[mark:], Award)
+    assert len(awards) == SEATS_DEFAULT
+    for award in awards:
+        answer(bench, award, others)
+    bench.wait(REST_MS)
+    (out,) = sent(bench.ask(QUESTION + "?"), Beacon)
+    assert len(sent(bench.hear(hung, bid_on(out)), BidAck)) == 1
+
+
+def test_who_let_a_lease_run_out__is_asked_again_if_nobody_else_is_there() -> None:
+    bench, others = requester(1)
+    awarded(bench, others)
+    bench.wait(ACCEPT_MS_MAX)
+    (out,) = sent(bench.ask(SECOND), Beacon)
+    assert len(sent(bench.hear(others[0], bid_on(out)), BidAck)) == 1
+
+
+def test_silent_examinee__costs_one_lease_and_then_nothing_for_a_while() -> None:
+    bench = Bench()
+    silent = peers(1)[0]
+    bench.join(silent)
+    bench.step(AuditsWanted())
+    seen: set[bytes] = set()
+    leases = 0
+    while bench.mono_ms < AUDIT_PAUSE_MS:
+        for out in sent(bench.effects, Beacon):
+            if out[1].task not in seen:
+                seen.add(out[1].task)
+                for award in sent(bench.hear(silent, bid_on(out)), Award):
+                    leases += 1
+                    bench.hear(silent, Accept(award[1].task, 0, 0, award[0].id))
+        bench.wait(500)
+    assert leases == AUDITS_AT_ONCE_MAX
 
 
 # --- Records

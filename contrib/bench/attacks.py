@@ -74,6 +74,7 @@ class Sample:
 
     asked: int = 0
     answered: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
     took_ms: list[float] = field(default_factory=list)
 
     @property
@@ -96,6 +97,7 @@ class Row:
     fds_before: int
     fds_after: int
     restarts: int
+    ends: dict[str, int]
     refused: dict[str, int]
 
     @property
@@ -199,12 +201,17 @@ class Victim:
 
     async def _ask(self, question: Question, sample: Sample) -> None:
         begun = time.monotonic()
-        with contextlib.suppress(UserError, TimeoutError):
+        try:
             async with asyncio.timeout(_ANSWER_S):
-                outcome = await self.node.client.post("/v1/ask", {"question": question.text, "skill": question.skill})
-            if outcome["outcome"] == "answered":
-                sample.answered += 1
-                sample.took_ms.append((time.monotonic() - begun) * 1_000)
+                end = (await self.node.client.post("/v1/ask", {"question": question.text, "skill": question.skill}))["outcome"]
+        except TimeoutError:
+            end = "no outcome"
+        except UserError as error:
+            end = str(error)
+        sample.ends[end] += 1
+        if end == "answered":
+            sample.answered += 1
+            sample.took_ms.append((time.monotonic() - begun) * 1_000)
 
     def _endless(self) -> Iterator[Question]:
         seed = 0
@@ -246,6 +253,7 @@ async def attacked(victim: Victim, name: str, seconds: float, quiet: Sample) -> 
         fds_before,
         victim.fds(),
         await victim.restarts() - restarts,
+        dict(sample.ends),
         dict(sorted((refused - refused_before).items())),
     )
     return row, after
