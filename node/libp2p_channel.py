@@ -137,6 +137,7 @@ class Channels:
         host, port = remote or ("0.0.0.0", 0)  # noqa: S104 - names an unknown origin, binds nothing
         kind = "ip6" if ":" in host else "ip4"
         await self._inbox.room_for_peer()
+        self._counters["channels_in"] += 1
         link = self._join(stream, peer, peer, f"/{kind}/{host}/tcp/{port}/p2p/{peer_id(peer)}")
         await self._read(link, peer)
 

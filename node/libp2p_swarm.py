@@ -118,7 +118,7 @@ class GuardedSwarm(Swarm):
         self, peer: ID, store: IPeerStore, upgrader: TransportUpgrader, config: ConnectionConfig, limits: Limits, hits: Hits
     ) -> None:
         self.sockets = OpenSockets()
-        self.budgets = Budgets(limits)
+        self.budgets = Budgets(limits, hits)
         super().__init__(
             peer,
             store,
@@ -165,6 +165,7 @@ class GuardedSwarm(Swarm):
         try:
             if self.admission.enter(guest, muxed.peer_id, trio.current_time()):
                 self._guests[muxed] = guest
+                self.hits["connections_in"] += 1
                 await muxed.event_closed.wait()
             else:
                 guest.wire.abort()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections import Counter
 
 import trio
 from libp2p.abc import INetStream, IRawConnection, ISecureConn
@@ -17,7 +18,7 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.noise.io import BaseNoiseMsgReadWriter
 from libp2p.security.secure_session import SecureSession
-from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, HEADER_SIZE, TYPE_DATA, TYPE_WINDOW_UPDATE, Yamux
+from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, HEADER_SIZE, TYPE_DATA, TYPE_PING, TYPE_WINDOW_UPDATE, Yamux
 
 from node.limits import Limits, RateLimit
 
@@ -26,7 +27,8 @@ READ_SIZE_MAX = 1 << 16
 
 # What costs more than its bytes, in bytes of `Limits.work_*`, by the processor time it takes beside that of bulk.
 READ_COST = 1 << 10
-FRAME_COST = 2 << 10
+FRAME_COST = 4 << 10
+PING_COST = 32 << 10  # it is answered, with an encrypted packet of its own; an honest peer sends one in half a minute
 STREAM_COST = 128 << 10
 HANDSHAKE_COST = 256 << 10
 
@@ -47,8 +49,9 @@ def now_ns() -> int:
 class Budgets:
     """The work that peers and addresses may still cause; one for a stack."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, hits: Counter[str]) -> None:
         self.limits = limits
+        self._hits = hits
         self._peers = RateLimit(limits.work_per_peer)
         self._addresses = RateLimit(limits.work_per_address)
 
@@ -58,6 +61,7 @@ class Budgets:
         delay_ns = 0 if address is None else self._addresses.charge(address, now, cost)
         if peer is not None:
             delay_ns = max(delay_ns, self._peers.charge(peer, now, cost))
+        self._hits["work_paced"] += delay_ns > 0
         return delay_ns / _NS_PER_S
 
     def tidy(self) -> None:
@@ -104,9 +108,16 @@ class Wire(TrioTCPStream):
         return data
 
     async def write(self, data: bytes) -> None:
-        """Send all; a peer that takes nothing of it for `STALL_S` loses its connection."""
+        """Send all; a peer that takes nothing of it for `STALL_S`, or is gone, loses its connection.
+
+        Stock goes on with what the peer had sent before, which may be a hundred thousand frames.
+        """
         with trio.move_on_after(STALL_S) as scope:
-            await super().write(data)
+            try:
+                await super().write(data)
+            except ConnectionClosedError:
+                self.abort()
+                raise
         if scope.cancelled_caught:
             self.abort()  # a part was sent, so nothing can follow
             raise ConnectionClosedError("the peer takes nothing", transport="tcp")
@@ -149,9 +160,12 @@ def meter(session: SecureSession, peer: ID) -> None:
 
     async def paid(n: int | None = None) -> bytes:
         data = await read(n)
+        if wire.closed:
+            raise ConnectionClosedError("closed by this side", transport="tcp")
         if n == HEADER_SIZE == len(data):
-            opens = data[1] in (TYPE_DATA, TYPE_WINDOW_UPDATE) and data[3] & FLAG_SYN
-            await wire.pay(STREAM_COST if opens else FRAME_COST)
+            kind, flags = data[1], data[3]
+            opens = kind in (TYPE_DATA, TYPE_WINDOW_UPDATE) and flags & FLAG_SYN
+            await wire.pay(STREAM_COST if opens else PING_COST if kind == TYPE_PING else FRAME_COST)
         return data
 
     session.read = paid  # type: ignore[method-assign]

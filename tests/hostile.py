@@ -14,6 +14,7 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.keys import KeyPair
 from libp2p.custom_types import TProtocol
 from libp2p.io.exceptions import IOException
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
@@ -73,14 +74,36 @@ async def _host(keys: KeyPair) -> AsyncIterator[GuardedHost]:
         manager = GuardedManager(host.swarm, Counter())
         nursery.start_soon(manager.run)
         await manager.wait_started()
-        yield host
-        with trio.CancelScope(deadline=trio.current_time() + 1, shield=True):
-            for connection in host.swarm.get_connections():
-                await connection.close()
-            for listener in host.swarm.listeners.values():
-                await listener.close()
-        host.swarm.sockets.close()
-        nursery.cancel_scope.cancel()
+        try:
+            yield host
+        finally:
+            with trio.move_on_after(1) as scope:
+                scope.shield = True
+                for listener in host.swarm.listeners.values():
+                    await listener.close()
+            host.swarm.sockets.close()
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def connected(
+    address: str,
+    keys: KeyPair | None = None,
+    gossip_handler: Callable[[INetStream], Awaitable[None]] | None = None,
+    source: str | None = None,
+) -> AsyncIterator[Attacker]:
+    """A peer that has connected to `address`, from the address `source` if that is given; under trio."""
+    target, key = parse_address(address)
+    victim = ID.from_base58(peer_id(key))
+    async with _host(keys or create_new_key_pair()) as host:
+        if gossip_handler is not None:
+            host.set_stream_handler(MESHSUB, gossip_handler)
+        with trio.fail_after(TIMEOUT_S):
+            # The library's own way to dial from an address leaves its socket open when it is cancelled.
+            ip, port = target.value_for_protocol("ip4"), int(target.value_for_protocol("tcp"))
+            raw = RawConnection(host.swarm._wire(await trio.open_tcp_stream(ip, port, local_address=source)), initiator=True)
+            connection = await host.swarm.upgrade_outbound_raw_conn(raw, victim)
+        yield Attacker(host, connection, victim)
 
 
 async def attack(
@@ -90,17 +113,11 @@ async def attack(
     gossip_handler: Callable[[INetStream], Awaitable[None]] | None = None,
 ) -> None:
     """Connect to `address`, run `act` and disconnect, while the calling loop goes on."""
-    target, key = parse_address(address)
 
     async def main() -> None:
         with trio.fail_after(TIMEOUT_S):
-            async with _host(keys or create_new_key_pair()) as host:
-                if gossip_handler is not None:
-                    host.set_stream_handler(MESHSUB, gossip_handler)
-                victim = ID.from_base58(peer_id(key))
-                connection = await host.swarm.dial_addr(target, victim)
-                assert isinstance(connection, SwarmConn)
-                await act(Attacker(host, connection, victim))
+            async with connected(address, keys, gossip_handler) as attacker:
+                await act(attacker)
 
     await asyncio.to_thread(trio.run, main)
 
