@@ -152,12 +152,15 @@ class Api:
                 "addresses": node.transport.addresses(),
                 "availability": self._availability(),
                 "uptime_s": round(time.monotonic() - node.started),
+                "clock_jumped_ms": wall_ms - node.started_wall_ms - round(1_000 * (time.monotonic() - node.started)),
+                "config": node.config.model_dump(),
                 "peers_connected": len(node.transport.peers()),
                 "peers_known": len(core.peers.all()),
                 "model": None
                 if model is None or engine is None
                 else {
                     "name": model.name,
+                    "file": str(model.path),
                     "sha256": model.sha256,
                     "parameters": model.parameters,
                     "quantisation": model.quantisation,

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 from node.errors import ExitCode, UserError
-from node.home import NetworkHome
+from node.home import NetworkHome, read_plain
 
 # A daemon answers what it knows in milliseconds; this long means that it is stuck.
 TIMEOUT_S = 10.0
+_API_FILE_SIZE_MAX = 4_096
 _HTTP_OK = 200
 _HTTP_UNAUTHORISED = 401
 _HTTP_BUG = 500
@@ -23,16 +24,16 @@ class Client:
     def __init__(self, home: NetworkHome) -> None:
         self._home = home
         try:
-            api = json.loads(home.api_file.read_bytes())
+            api = json.loads(read_plain(home.api_file, _API_FILE_SIZE_MAX))
             self._port, self._token = int(api["port"]), str(api["token"])
         except PermissionError as error:
             raise UserError(f"{home.api_file} belongs to another user: run this as the one who runs the node") from error
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise self._nobody() from error
 
-    def get(self, path: str) -> dict[str, Any]:
-        """A JSON object from the node."""
-        return self._call("GET", path, None, TIMEOUT_S)
+    def get(self, path: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """A JSON object from the node, within `timeout_s` seconds."""
+        return self._call("GET", path, None, timeout_s)
 
     def post(self, path: str, body: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """Send a JSON object and get one back, within `timeout_s` seconds."""

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from node.errors import ExitCode, UserError
+from node.home import read_plain
 from node.libp2p_address import parse_address, parse_listen
 from node.transport import TransportError
 from protocol.capability import GENERAL
@@ -143,8 +144,7 @@ def check_skills(config: Config, parameters: Parameters) -> None:
 def read_file(file: Path) -> dict[str, object]:
     """The keys in a TOML file of `version = 1`, not yet checked one by one; raises `UserError`."""
     try:
-        with file.open("rb") as handle:
-            content = handle.read(FILE_SIZE_MAX + 1)
+        content = read_plain(file, FILE_SIZE_MAX + 1)
     except FileNotFoundError:
         return {}
     except OSError as error:

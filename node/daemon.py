@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.api import Api
@@ -58,6 +58,7 @@ class Running:
     events: EventStream
     started: float
     failed: asyncio.Future[UserError]
+    started_wall_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     @property
     def peer(self) -> bytes:

@@ -6,6 +6,7 @@ one person's nodes on two networks cannot be linked by their keys.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -107,8 +108,7 @@ class NetworkHome:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 handle.seek(0)
-                holder = handle.read(32).strip()
-                who = f"process {holder}" if holder.isdecimal() else "another process"
+                who = _holder(handle.read(32))
                 raise UserError(
                     f"the home {self.data} is in use by {who}: stop that daemon, or choose another home with --home"
                 ) from error
@@ -116,6 +116,26 @@ class NetworkHome:
             handle.write(f"{os.getpid()}\n")
             handle.flush()
             yield
+
+    def holder(self) -> str | None:
+        """Which process holds this home, in words; None if no daemon does. Raises `UserError`."""
+        try:
+            handle = self.lock_file.open()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UserError(f"cannot open {self.lock_file}: {error.strerror}; run this as the one who runs the node") from error
+        with handle:
+            try:
+                # Held for this instant only; a daemon that starts within it would have to be started again.
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _holder(handle.read(32))
+        return None
+
+
+def _holder(content: str) -> str:
+    return f"process {content.strip()}" if content.strip().isdecimal() else "another process"
 
 
 def locate(home: str | None, environment: Mapping[str, str]) -> Home:
@@ -132,6 +152,17 @@ def locate(home: str | None, environment: Mapping[str, str]) -> Home:
         data=platformdirs.user_data_path(APPLICATION),
         state=platformdirs.user_state_path(APPLICATION),
     )
+
+
+def read_plain(path: Path, size_max: int) -> bytes:
+    """The first `size_max` bytes of a plain file; raises OSError, also for what is none: a pipe would never end."""
+    # Non-blocking, for to open a pipe waits for whoever writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a plain file, so move it away")
+    with os.fdopen(descriptor, "rb") as handle:
+        return handle.read(size_max)
 
 
 def write_private(path: Path, content: bytes) -> None:

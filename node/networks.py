@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from node.errors import ExitCode, UserError
-from node.home import NetworkHome, write_private
+from node.home import NetworkHome, read_plain, write_private
 from node.libp2p_address import parse_address
 from node.transport import TransportError
 from protocol.errors import RemoteProtocolError
@@ -57,8 +57,7 @@ def load(name: str) -> Network:
 def read(name: str) -> bytes:
     """The bytes of a network file; raises `UserError`."""
     try:
-        with Path(name).expanduser().open("rb") as handle:
-            data = handle.read(FILE_SIZE_MAX + 1)
+        data = read_plain(Path(name).expanduser(), FILE_SIZE_MAX + 1)
     except FileNotFoundError:
         known = " or ".join(PRESETS)
         raise UserError(f"there is no network file {name}: ask the founder for it, or use {known}", ExitCode.USAGE) from None

@@ -1,5 +1,6 @@
 """The configuration: order of the sources, and errors that name the source, the key and what is allowed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,8 @@ def test_skills__that_the_network_lacks_are_refused_with_those_it_has(tmp_path: 
     with pytest.raises(UserError, match="no skill 'cooking'; it has arith, lists") as caught:
         check_skills(config, preset("local"))
     assert caught.value.code is ExitCode.USAGE
+
+
+def test_file__a_pipe_in_its_place_is_one_line_and_no_wait(file: Path) -> None:
+    os.mkfifo(file)
+    assert failure(file) == f"cannot read {file}: it is not a plain file, so move it away"

@@ -28,6 +28,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "peers": ("node.cli.peers", "whom the running node knows, and what each has earned"),
         "ask": ("node.cli.ask", "ask the network a question through the running node"),
         "network": ("node.cli.network", "found a network, look at one, check its file"),
+        "doctor": ("node.cli.doctor", "what is wrong with this node and how to mend it; can be pasted in public"),
         "models": ("node.cli.models", "the packaged models"),
         "dev": ("node.dev.command", "a whole network on this machine, in one command"),
         "version": ("node.cli.version", "versions of the package, the protocols and what they stand on"),

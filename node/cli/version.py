@@ -21,8 +21,8 @@ PROTOCOLS: Final[Mapping[str, str]] = MappingProxyType(
         "api": "/v1",
     }
 )
-_DISTRIBUTION: Final = "tutti-network"
-_LIBRARIES: Final = ("llama-cpp-python", "libp2p")
+DISTRIBUTION: Final = "tutti-network"
+LIBRARIES: Final = ("llama-cpp-python", "libp2p")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the versions, read from the installed packages' metadata."""
-    version = _version(_DISTRIBUTION)
-    libraries = {name: _version(name) for name in _LIBRARIES}
+    version = version_of(DISTRIBUTION)
+    libraries = {name: version_of(name) for name in LIBRARIES}
     if args.json:
         print_json(
             {"version": version, "protocols": dict(PROTOCOLS), "python": platform.python_version(), "libraries": libraries}
@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _version(distribution: str) -> str | None:
+def version_of(distribution: str) -> str | None:
+    """The installed version, None without one."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
