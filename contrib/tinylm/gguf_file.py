@@ -1,4 +1,4 @@
-"""Writing a GGUF file, version 3: metadata, the table of tensors, aligned F32 data.
+"""Writing a GGUF file, version 3: metadata, the table of tensors, aligned data.
 
 Source of the layout: the GGUF specification of ggml. The few value types below are all that a llama model needs.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,24 @@ _F32 = 0
 _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
-def write(path: Path, metadata: Mapping[str, Value], tensors: Mapping[str, npt.NDArray[np.float32]]) -> None:
-    """Write `path`. Integers become uint32, floats float32, lists arrays of strings or of int32."""
+@dataclass(frozen=True)
+class Blocks:
+    """A tensor that is quantised already: `kind` is ggml's number of its type, `shape` as numpy says it."""
+
+    kind: int
+    shape: tuple[int, ...]
+    data: bytes
+
+
+def write(path: Path, metadata: Mapping[str, Value], tensors: Mapping[str, npt.NDArray[np.float32] | Blocks]) -> None:
+    """Write `path`. Integers become uint32, floats float32, lists arrays of strings or of int32, arrays F32."""
     table, data = bytearray(), bytearray()
     for name, tensor in tensors.items():
         # GGUF lists dimensions from the innermost outwards.
         dimensions = tensor.shape[::-1]
-        table += _string(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, _F32, len(data))
-        data += np.ascontiguousarray(tensor, dtype="<f4").tobytes()
+        kind = tensor.kind if isinstance(tensor, Blocks) else _F32
+        table += _string(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, kind, len(data))
+        data += tensor.data if isinstance(tensor, Blocks) else np.ascontiguousarray(tensor, dtype="<f4").tobytes()
         data += bytes(-len(data) % _ALIGNMENT)
     header = bytearray(_MAGIC + struct.pack("<IQQ", _VERSION, len(tensors), len(metadata)))
     for key, value in metadata.items():
