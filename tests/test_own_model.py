@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from node.answering import EXTRACTION_TOKENS_MAX
 from node.config import Config
 from node.daemon import Running, running
 from node.dev.client import NodeClient
 from node.errors import UserError
 from node.home import locate
 from node.models import sha256_of
+from protocol.events import EffectDone, Infer, Input
 from protocol.parameters import preset
 from tests.tiny_gguf import write_endless
 
@@ -80,6 +82,30 @@ def test_infer__has_both_stages_within_the_tokens_of_the_skill(tmp_path: Path) -
         assert prompts > 2 * len("Question:\nWhat is 2 + 2?")
 
     with_node(tmp_path, write_endless(tmp_path / "own.gguf", llama__context_length=4_000), scene, context=4_000)
+
+
+def test_infer__the_second_stage_finds_an_answer_that_the_first_did_not_mark(tmp_path: Path) -> None:
+    file = write_endless(tmp_path / "own.gguf", always="4")
+
+    async def scene(_: Running, client: NodeClient) -> None:
+        # It writes one digit without end: no mark in the first stage, and a number behind the mark that the second begins.
+        said = await client.post("/v1/infer", {"question": "What is 2 + 2?", "skill": "arith"})
+        assert said["answer"] == "4" * EXTRACTION_TOKENS_MAX
+
+    with_node(tmp_path, file, scene, context=2_000)
+
+
+def test_award__of_a_question_over_the_context_ends_as_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(node: Running, _: NodeClient) -> None:
+        ended: asyncio.Queue[Input] = asyncio.Queue()
+        monkeypatch.setattr(node.executor, "feed", ended.put_nowait)
+        node.executor._carry_out(Infer(7, "x" * CONTEXT, "number", 64, PATIENCE_S * 1_000))
+        done = await ended.get()
+        while not isinstance(done, EffectDone):
+            done = await ended.get()
+        assert (done.effect, done.result, done.too_long) == (7, None, True)
+
+    with_node(tmp_path, write_endless(tmp_path / "own.gguf"), scene)
 
 
 def test_infer__takes_a_temperature_and_a_seed(tmp_path: Path) -> None:
