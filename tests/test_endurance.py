@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
-from node.dev.endurance import Snapshot, expected, missing, settled, verdict
+import node
+from node.dev.endurance import DROPS, Snapshot, expected, missing, settled, verdict
 from node.dev.network import network
 from node.dev.questions import questions
 from node.dev.run import Course
@@ -44,6 +46,11 @@ def test_verdict__whatever_went_wrong_breaks_it() -> None:
     ):
         assert verdict(before, [ASKER, broken], ANSWERED)["whole"] is False
     assert verdict(before, before, [{"outcome": "deadline"}])["whole"] is False
+
+
+def test_drops__are_counters_that_the_transport_has() -> None:
+    sources = "".join(file.read_text() for file in Path(node.__file__).parent.glob("libp2p_*.py"))
+    assert all(f'counters["{name}"]' in sources for name in DROPS)
 
 
 def test_verdict__a_connection_lost_before_does_not_count() -> None:
