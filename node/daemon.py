@@ -15,6 +15,7 @@ from pathlib import Path
 
 from node.api import Api
 from node.config import PORT_DEFAULT, Config
+from node.discovery import discover
 from node.engine import Engine, EngineError, ModelInfo
 from node.errors import UserError
 from node.events import EventStream
@@ -82,7 +83,8 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
             engine = wrap(engine)
         # Twenty nodes of a development network come from one address, which is nobody's attack.
         limits = Limits(exempt_loopback=config.network == "dev")
-        transport = Libp2pTransport(seed, list(config.listen_on), network=parameters.network, limits=limits)
+        skills = sorted(parameters.skills)
+        transport = Libp2pTransport(seed, list(config.listen_on), network=parameters.network, skills=skills, limits=limits)
         topics = {topic: f"{protocol_prefix(parameters.network)}/{topic}/1" for topic in TOPICS}
         for topic, name in topics.items():
             transport.subscribe(name, _validator(parameters.network, topic))
@@ -107,7 +109,7 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         except LocalProtocolError as error:
             raise store.damaged() from error
         node = Running(config, executor, transport, engine, parameters, events, time.monotonic(), failed)
-        for work in (receive(node), bootstrap(node), _watch_model(node)):
+        for work in (receive(node), bootstrap(node), discover(node, transport), _watch_model(node)):
             task = asyncio.create_task(work)
             task.add_done_callback(lambda ended: _report_end(ended, failed))
             stack.callback(task.cancel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -23,8 +23,9 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
-from node.libp2p_address import parse_address
+from node.libp2p_address import parse_address, shown_addresses
 from node.libp2p_channel import Channels, Link, channel_protocol
+from node.libp2p_dht import Dht
 from node.libp2p_gossip import Gossip
 from node.libp2p_guards import GuardedManager, answered, contained
 from node.libp2p_inbox import Inbox
@@ -75,7 +76,15 @@ def build_host(keys: KeyPair, limits: Limits, hits: Counter[str]) -> GuardedHost
 class Stack:
     """One life of the network. `run` lasts until `stop` or a fault of the stack itself."""
 
-    def __init__(self, seed: bytes, network: bytes, limits: Limits, inbox: Inbox, counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        seed: bytes,
+        network: bytes,
+        skills: Sequence[str],
+        limits: Limits,
+        inbox: Inbox,
+        counters: Counter[str],
+    ) -> None:
         self.host = build_host(create_new_key_pair(seed), limits, counters)
         self.swarm = self.host.swarm
         self.own: bytes = self.host.get_public_key().to_bytes()
@@ -85,6 +94,7 @@ class Stack:
         self._counters = counters
         self._stop = trio.Event()
         self._dials: dict[bytes, trio.Event] = {}
+        self.dht = Dht(self.host, network, skills, self._linked, counters)
         self.channels: Channels | None = None
         self.gossip: Gossip | None = None
 
@@ -111,6 +121,7 @@ class Stack:
                     for topic in sorted(topics):
                         await self.gossip.subscribe(topic)
                     bound = [await self._listen(address) for address in listen]
+                    self.dht.listen(shown_addresses(bound, self.own))
                     ready(bound)
                     self._publish = trio.Event()
                     nursery.start_soon(self._publish_all, outgoing)
@@ -203,6 +214,10 @@ class Stack:
             ) from error
         assert isinstance(stream, NetStream)
         self.channels.open(stream, key, address)
+        self.dht.reached(key, address)
+
+    def _linked(self, peer: bytes) -> bool:
+        return self.channels is not None and peer in self.channels.links
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

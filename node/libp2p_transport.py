@@ -11,9 +11,9 @@ import contextlib
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 from multiaddr import Multiaddr
@@ -54,13 +54,17 @@ class Libp2pTransport:
 
     `seed`: the 32-byte Ed25519 seed of the node's identity. `listen`: multiaddrs like /ip4/0.0.0.0/tcp/4101, port 0
     for any free port; an empty list makes a node that only dials. `network`: the 32-byte id of the one network that it
-    joins; nodes of others can connect, and then neither side opens a channel. `limits`: what peers and addresses may cost it.
+    joins; nodes of others can connect, and then neither side opens a channel. `skills`: those of the network, for which
+    its directory has a place. `limits`: what peers and addresses may cost it.
     """
 
-    def __init__(self, seed: bytes, listen: list[str], *, network: bytes, limits: Limits | None = None) -> None:
+    def __init__(
+        self, seed: bytes, listen: list[str], *, network: bytes, skills: Sequence[str] = (), limits: Limits | None = None
+    ) -> None:
         self.peer = KeySigner(seed).public_key
         self._seed = seed
         self._network = network
+        self._skills = tuple(skills)
         self._listen = [parse_listen(text) for text in listen]
         self._limits = limits or Limits()
         self._topics: dict[str, Validator] = {}
@@ -70,7 +74,7 @@ class Libp2pTransport:
         self._outgoing: deque[tuple[str, bytes]] = deque()
         self._dirty: deque[Link] = deque()
         self._flushing = False
-        self._pending: set[asyncio.Future[bytes]] = set()
+        self._pending: set[asyncio.Future[Any]] = set()
         self._closing = threading.Event()
         self._state = "new"
         self._lived = False
@@ -168,12 +172,30 @@ class Libp2pTransport:
 
     async def dial(self, address: str) -> bytes:
         """Connect to a peer; see `Transport.dial`."""
+        return await self._call(lambda stack: stack.dial(address))
+
+    async def announce(self, skills: Sequence[str], record: bytes) -> int:
+        """Put this node into the directory; see `Directory.announce`."""
+        return await self._call(lambda stack: stack.dht.announce(skills, record))
+
+    async def look_up(self, skill: str) -> list[bytes]:
+        """Look a skill up in the directory; see `Directory.look_up`."""
+        return await self._call(lambda stack: stack.dht.look_up(skill))
+
+    def introduce(self, peers: Mapping[bytes, Sequence[str]]) -> None:
+        """Name contacts for the directory; see `Directory.introduce`."""
+        stack = self._stack
+        if stack is not None:
+            self._call_trio(partial(stack.dht.introduce, dict(peers)))
+
+    async def _call(self, work: Callable[[Stack], Awaitable[T]]) -> T:
+        """Run `work` in the libp2p thread."""
         stack = self._stack
         if self._state != "running" or stack is None:
             raise TransportError(_CLOSED if self._state != "running" else _DOWN)
-        future: asyncio.Future[bytes] = self._loop.create_future()
+        future: asyncio.Future[T] = self._loop.create_future()
         self._pending.add(future)
-        self._call_trio(partial(self._start_call, partial(stack.dial, address), future))
+        self._call_trio(partial(self._start_call, partial(work, stack), future))
         try:
             return await future
         finally:
@@ -202,17 +224,17 @@ class Libp2pTransport:
         if self._stack is not None:
             self._stack.flush(self._dirty)
 
-    def _start_call(self, call: Callable[[], Awaitable[bytes]], future: asyncio.Future[bytes]) -> None:
+    def _start_call(self, call: Callable[[], Awaitable[T]], future: asyncio.Future[T]) -> None:
         if self._nursery is not None:
             self._nursery.start_soon(self._run_call, call, future)
 
-    async def _run_call(self, call: Callable[[], Awaitable[bytes]], future: asyncio.Future[bytes]) -> None:
+    async def _run_call(self, call: Callable[[], Awaitable[T]], future: asyncio.Future[T]) -> None:
         try:
             result = await call()
         except TransportError as error:
             # The sockets close before the calls end, and each would blame its peer.
             told = TransportError(_CLOSED) if self._closing.is_set() else error
-            self._call_loop(partial(_settle, future, b"", told))
+            self._call_loop(partial(_settle, future, None, told))
         else:
             self._call_loop(partial(_settle, future, result, None))
 
@@ -227,7 +249,7 @@ class Libp2pTransport:
             self._nursery.cancel_scope.cancel()
 
     async def _main(self) -> None:
-        stack = Stack(self._seed, self._network, self._limits, self._inbox, self._counters)
+        stack = Stack(self._seed, self._network, self._skills, self._limits, self._inbox, self._counters)
         self._token = trio.lowlevel.current_trio_token()
         if self._closing.is_set():
             return
@@ -284,7 +306,7 @@ class Libp2pTransport:
         self._call_loop(partial(_settle, self._stopped, None, None))
 
 
-def _settle(future: asyncio.Future[T], result: T, error: Exception | None) -> None:
+def _settle(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
     if future.done():
         return  # cancelled meanwhile
     if error is None:

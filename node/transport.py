@@ -6,7 +6,7 @@ nothing of libp2p, so the CLI starts without loading it and tests can run on ano
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,4 +120,26 @@ class Transport(Protocol):
 
     def counters(self) -> Mapping[str, int]:
         """Messages and bytes in and out for channel and gossip, drops, and hits of each guard by name."""
+        ...
+
+
+class Directory(Protocol):
+    """Where nodes that never met find each other: a distributed table of who offers a skill, and of signed records."""
+
+    async def announce(self, skills: Sequence[str], record: bytes) -> int:
+        """Put this node's signed record there, and its name under each skill; gives how many others keep it.
+
+        Nothing if this node cannot be dialled. Raises `TransportError` while the network is down.
+        """
+        ...
+
+    async def look_up(self, skill: str) -> list[bytes]:
+        """Signed records, checked, of nodes that offer `skill` and have no channel to this one; the latest of each.
+
+        Raises `TransportError` while the network is down.
+        """
+        ...
+
+    def introduce(self, peers: Mapping[bytes, Sequence[str]]) -> None:
+        """Name peers with a channel and the addresses in their signed records: the contacts that look-ups begin with."""
         ...

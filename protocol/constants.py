@@ -89,6 +89,10 @@ PEER_SAVED_MS_MAX: Final = 30 * 86_400_000
 PEER_SAVE_DELAY_MS: Final = 1_000
 PEER_SAVE_AGAIN_MS: Final = 3_600_000
 
+# --- Directory (specs/05-capability.md)
+# A record with every list full and long names; what nodes keep for others must be small.
+DIRECTORY_VALUE_SIZE_MAX: Final = 8_192
+
 # --- Questions and answers
 # A question must fit an envelope beside its other fields, in any script (four bytes a character at most).
 QUESTION_SIZE_MAX: Final = 16_384

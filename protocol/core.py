@@ -141,6 +141,11 @@ class Core:
         return self.evidence.counts(peer, skill, wall_ms)
 
     @property
+    def record_data(self) -> bytes:
+        """The own record as last signed, empty before the first."""
+        return self._record_data
+
+    @property
     def own_record(self) -> Record:
         """The own record as last issued."""
         return self._own
