@@ -86,6 +86,7 @@ class Config(BaseModel):
         max_length=4096,
         description='"dev", "local" or the path of a network file, such as ./choir.json',
     )
+    mdns: Literal["on", "off"] = Field("on", description='"on" or "off"')
     model: str = Field("none", pattern=r"^[^\x00]{1,4096}$", description='a model\'s name, the path of a GGUF file, or "none"')
     skills: tuple[Skill, ...] | None = Field(
         None, strict=False, max_length=LIST_LENGTH_MAX, description="a list of names in lower case, such as arith"

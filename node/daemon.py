@@ -21,12 +21,14 @@ from node.errors import UserError
 from node.events import EventStream
 from node.executor import Executor
 from node.home import NetworkHome, load_or_create_seed
+from node.joining import join
 from node.libp2p_transport import Libp2pTransport
 from node.limits import Limits
 from node.llama_engine import LlamaEngine
+from node.mdns import greet
 from node.models import PackagedModel, find, packaged
 from node.networks import Network, load, newest
-from node.peering import bootstrap, receive
+from node.peering import receive
 from node.store import Store
 from node.transport import Transport, TransportError, Validator
 from protocol import gossip
@@ -109,7 +111,7 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         except LocalProtocolError as error:
             raise store.damaged() from error
         node = Running(config, executor, transport, engine, parameters, events, time.monotonic(), failed)
-        for work in (receive(node), bootstrap(node), discover(node, transport), _watch_model(node)):
+        for work in (receive(node), join(node), discover(node, transport), greet(node), _watch_model(node)):
             task = asyncio.create_task(work)
             task.add_done_callback(lambda ended: _report_end(ended, failed))
             stack.callback(task.cancel)

@@ -24,7 +24,7 @@ from node.libp2p_channel import ChunkReader
 from node.libp2p_guards import answered, contained
 from node.libp2p_kad import PROVIDERS_TOLD_MAX, KadServer, framed, from_wire, kad_protocol, now_ms, read_message, said, to_wire
 from node.libp2p_swarm import GuardedHost
-from node.limits import RateLimit
+from node.limits import Rate, RateLimit
 from protocol.addresses import DialBudget, worth_dialling
 from protocol.directory import check_value, record_key, skill_key
 from protocol.errors import RemoteProtocolError
@@ -103,7 +103,7 @@ class Dht:
         self._linked = linked
         self._counters = counters
         self._budget = DialBudget()
-        self._dials = RateLimit(DHT_DIALS_PER_S, DHT_DIALS_BURST)
+        self._dials = RateLimit(Rate(DHT_DIALS_PER_S, DHT_DIALS_BURST))
         # Connections that walks made, and how many still use each.
         self._borrowed: Counter[bytes] = Counter()
 

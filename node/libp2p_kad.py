@@ -25,7 +25,7 @@ from multiaddr.exceptions import Error as MultiaddrError
 from node.kademlia import CLOSEST, PEER_ID_PREFIX, Contact, Contacts, Entry, Shelf
 from node.libp2p_address import parse_address
 from node.libp2p_channel import ChunkReader
-from node.limits import RateLimit
+from node.limits import Rate, RateLimit
 from node.transport import TransportError
 from protocol.addresses import host_of
 from protocol.constants import RECORD_ADDRESSES_MAX
@@ -121,7 +121,7 @@ class KadServer:
         self._counters = counters
         self._records = Shelf(RECORDS_KEPT_MAX)
         self._providers = {skill_key(network, skill): Shelf(PROVIDERS_PER_SKILL_MAX) for skill in skills}
-        self._limit = RateLimit(KAD_REQUESTS_PER_S, KAD_REQUESTS_BURST)
+        self._limit = RateLimit(Rate(KAD_REQUESTS_PER_S, KAD_REQUESTS_BURST))
         self._streams: Counter[bytes] = Counter()
 
     async def handle(self, stream: INetStream) -> None:

@@ -42,6 +42,7 @@ def test_file__every_key_can_be_set(file: Path) -> None:
 listen = ["/ip4/0.0.0.0/tcp/4101"]
 bootstrap = ["{EXAMPLE_PEER}"]
 network = "dev"
+mdns = "off"
 model = "none"
 skills = ["arith"]
 threads = 1

@@ -48,7 +48,9 @@ class FakeDirectory:
 
 def node_of(bench: Bench) -> Running:
     executor = SimpleNamespace(core=bench.core, feed=bench.step)
-    return cast("Running", SimpleNamespace(executor=executor, parameters=PARAMETERS, events=SimpleNamespace(emit=lambda _: None)))
+    return cast(
+        "Running", SimpleNamespace(executor=executor, parameters=PARAMETERS, events=SimpleNamespace(emit=lambda _: None))
+    )
 
 
 def visit(bench: Bench, directory: FakeDirectory, agenda: Agenda, monkeypatch: pytest.MonkeyPatch, at_s: float) -> None:

@@ -27,6 +27,7 @@ _REPEATED: Final = {
 }
 _TEXTS: Final = {
     "network": ("NAME|FILE", "dev, local or the path of a network file"),
+    "mdns": ("on|off", "find nodes on the local link, and be found there, unless only loopback is listened on"),
     "model": ("NAME|FILE", "a packaged model, the path of a GGUF file, or none"),
     "log_level": ("LEVEL", "debug, info, warning or error"),
 }

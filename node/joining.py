@@ -1,0 +1,138 @@
+"""How a node gets into its network and back: bootstraps are dialled for ever, and an owner hears of it when nobody answers.
+
+Saved peers are dialled by the core at the same time (specs/05-capability.md): a bootstrap is a hint and nobody's authority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from node.libp2p_address import parse_address
+from node.transport import TransportError
+from protocol.constants import DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MIN, DIAL_JITTER_SHARE
+from protocol.events import Log
+
+if TYPE_CHECKING:
+    from node.daemon import Running
+
+# How long a node may be without peers before its owner is told, once until it has had one again.
+ALONE_MS = 60_000
+# How often it looks whom to dial and whether it is alone.
+_TICK_S = 0.5
+_REASON_SIZE_MAX = 160
+
+
+@dataclass(slots=True)
+class _Hint:
+    address: str
+    reached: bool = False
+    dialling: bool = False
+    backoff_ms: int = DIAL_BACKOFF_MS_MIN
+    due_ms: int = 0
+    reason: str = ""
+
+
+class Bootstraps:
+    """When which bootstrap is dialled: each until it was reached once, and again whenever no peer is left."""
+
+    def __init__(self, addresses: Sequence[str], own: bytes) -> None:
+        self._hints = {key: _Hint(address) for address in addresses if (key := parse_address(address)[1]) != own}
+        self._alone = True
+
+    def __len__(self) -> int:
+        return len(self._hints)
+
+    @property
+    def reason(self) -> str:
+        """Why the last dial that failed did, if one of those not reached has."""
+        return next((hint.reason for hint in reversed(self._hints.values()) if hint.reason), "")
+
+    def due(self, connected: Sequence[bytes], now_ms: int) -> list[tuple[bytes, str]]:
+        """Keys and addresses to dial now; `ended` must follow for each."""
+        if not connected and not self._alone:
+            for hint in self._hints.values():
+                hint.backoff_ms, hint.due_ms = DIAL_BACKOFF_MS_MIN, now_ms
+        self._alone = not connected
+        found: list[tuple[bytes, str]] = []
+        for key, hint in self._hints.items():
+            if key in connected or hint.dialling or hint.due_ms > now_ms or (connected and hint.reached):
+                continue
+            hint.dialling = True
+            found.append((key, hint.address))
+        return found
+
+    def ended(self, key: bytes, reason: str, now_ms: int) -> None:
+        """A dial is over; `reason` says why it failed, empty if it did not."""
+        hint = self._hints[key]
+        hint.dialling, hint.reason, hint.reached = False, reason, hint.reached or not reason
+        # Nodes that lost the same bootstrap do not come back to it in the same instant.
+        jitter_ms = secrets.randbelow(hint.backoff_ms // DIAL_JITTER_SHARE + 1)
+        hint.due_ms = now_ms + hint.backoff_ms + jitter_ms
+        hint.backoff_ms = min(2 * hint.backoff_ms, DIAL_BACKOFF_MS_MAX) if reason else DIAL_BACKOFF_MS_MIN
+
+
+@dataclass(slots=True)
+class Solitude:
+    """Notices that a node has been without peers for ALONE_MS, once each time."""
+
+    since_ms: int
+    told: bool = field(default=False)
+
+    def notice(self, peers: int, now_ms: int) -> bool:
+        """Whether the owner must hear now that there are no peers."""
+        if peers:
+            self.since_ms, self.told = now_ms, False
+            return False
+        if self.told or now_ms < self.since_ms + ALONE_MS:
+            return False
+        self.told = True
+        return True
+
+
+def told_alone(bootstraps: int, saved: int, reason: str, address: str) -> Log:
+    """What to say to an owner whose node has been alone for ALONE_MS: an error only if it had somewhere to go."""
+    if bootstraps + saved == 0:
+        return _line("info", "no_peers_yet", f"this is the first node; others join it with --bootstrap {address}")
+    tried = " and ".join(f"{count} {what}" for count, what in ((bootstraps, "bootstraps"), (saved, "saved peers")) if count)
+    last = f", the last because: {reason[:_REASON_SIZE_MAX]}" if reason else ""
+    remedy = "; run tutti doctor, or start with --bootstrap and the address of a node that runs now"
+    return _line("error", "no_peers", f"none of {tried} answered{last}{remedy}")
+
+
+def _line(level: Literal["info", "error"], event: str, reason: str) -> Log:
+    return Log(level, event, {"elapsed_ms": ALONE_MS, "reason": reason})
+
+
+async def join(node: Running) -> None:
+    """Dial bootstraps and look for solitude, for ever."""
+    bootstraps = Bootstraps(node.config.bootstrap, node.peer)
+    solitude = Solitude(_now_ms())
+    async with asyncio.TaskGroup() as dials:
+        while True:
+            peers = node.transport.peers()
+            for key, address in bootstraps.due(peers, _now_ms()):
+                dials.create_task(_dial(node, bootstraps, key, address))
+            if solitude.notice(len(peers), _now_ms()):
+                saved = sum(peer.meeting is not None for _, peer in node.executor.core.peers.all())
+                own = next(iter(node.transport.addresses()), "MULTIADDR")
+                node.events.emit(told_alone(len(bootstraps), saved, bootstraps.reason, own))
+            await asyncio.sleep(_TICK_S)
+
+
+async def _dial(node: Running, bootstraps: Bootstraps, key: bytes, address: str) -> None:
+    reason = ""
+    try:
+        await node.transport.dial(address)
+    except TransportError as error:
+        reason = str(error)
+        node.events.emit(Log("warning", "bootstrap_failed", {"reason": reason}))
+    bootstraps.ended(key, reason, _now_ms())
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

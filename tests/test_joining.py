@@ -1,0 +1,116 @@
+"""Bootstraps are hints that are dialled for ever; an owner hears once of a node that nobody answers."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node import joining
+from node.daemon import Running
+from node.joining import ALONE_MS, Bootstraps, Solitude, join, told_alone
+from node.transport import TransportError
+from protocol.constants import DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MIN, DIAL_JITTER_SHARE
+from protocol.events import Log
+from protocol.identity import KeySigner, peer_id
+
+KEYS = [KeySigner(bytes([1 + number]) * 32).public_key for number in range(3)]
+ADDRESSES = [f"/ip4/127.0.0.1/tcp/{4_100 + number}/p2p/{peer_id(key)}" for number, key in enumerate(KEYS)]
+
+
+def test_bootstraps__are_dialled_all_at_once_and_this_node_never() -> None:
+    hints = Bootstraps(ADDRESSES, KEYS[2])
+    assert hints.due([], 0) == list(zip(KEYS[:2], ADDRESSES[:2], strict=True))
+    assert hints.due([], 100_000) == []  # those dials are still under way
+
+
+@given(st.integers(2, 12))
+def test_bootstrap_that_is_dead__is_dialled_for_ever_with_backoff(failures: int) -> None:
+    hints, now_ms, backoff_ms = Bootstraps(ADDRESSES[:1], b""), 0, DIAL_BACKOFF_MS_MIN
+    for _ in range(failures):
+        assert hints.due([], now_ms)
+        hints.ended(KEYS[0], "refused", now_ms)
+        assert not hints.due([], now_ms + backoff_ms - 1)
+        now_ms += backoff_ms + backoff_ms // DIAL_JITTER_SHARE
+        backoff_ms = min(2 * backoff_ms, DIAL_BACKOFF_MS_MAX)
+    assert hints.due([], now_ms)
+    assert hints.reason == "refused"
+
+
+def test_bootstrap_that_was_reached__is_left_alone_until_no_peer_is_left() -> None:
+    hints = Bootstraps(ADDRESSES[:2], b"")
+    hints.due([], 0)
+    hints.ended(KEYS[0], "", 0)
+    hints.ended(KEYS[1], "refused", 0)
+    # The other is still wanted: an operator named it for a reason.
+    assert [key for key, _ in hints.due([KEYS[0]], 10_000)] == [KEYS[1]]
+    hints.ended(KEYS[1], "refused", 10_000)
+    # It went, another peer stayed: the network is there.
+    assert [key for key, _ in hints.due([KEYS[2]], 100_000)] == [KEYS[1]]
+    hints.ended(KEYS[1], "refused", 100_000)
+    # All went: everything at once, whatever the waits were.
+    assert [key for key, _ in hints.due([], 100_001)] == KEYS[:2]
+
+
+def test_solitude__is_told_after_a_minute_and_once_until_there_was_a_peer() -> None:
+    solitude = Solitude(0)
+    told = [now_ms for now_ms in range(0, 5 * ALONE_MS, 1_000) if solitude.notice(0, now_ms)]
+    assert told == [ALONE_MS]
+    assert not solitude.notice(1, 5 * ALONE_MS)
+    told = [now_ms for now_ms in range(5 * ALONE_MS, 8 * ALONE_MS, 1_000) if solitude.notice(0, now_ms)]
+    assert told == [6 * ALONE_MS]
+
+
+def test_error__names_what_was_tried_and_the_remedy_and_the_first_node_only_hears_how_others_join() -> None:
+    error = told_alone(2, 1, "cannot reach X: connection refused", ADDRESSES[0])
+    assert (error.level, error.event) == ("error", "no_peers")
+    reason = str(error.fields["reason"])
+    assert reason.startswith(
+        "none of 2 bootstraps and 1 saved peers answered, the last because: cannot reach X: connection refused"
+    )
+    assert "tutti doctor" in reason
+    assert "--bootstrap" in reason
+    first = told_alone(0, 0, "", ADDRESSES[0])
+    assert first.level == "info"
+    assert f"--bootstrap {ADDRESSES[0]}" in str(first.fields["reason"])
+
+
+def test_lonely_node__says_so_through_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Log] = []
+    clock = [0]
+
+    async def dial(address: str) -> bytes:
+        raise TransportError(f"cannot reach {address}: connection refused")
+
+    class DoneError(Exception):
+        pass
+
+    async def sleep(_: float) -> None:
+        clock[0] += 1_000
+        if clock[0] > 3 * ALONE_MS:
+            raise DoneError
+        for _ in range(3):
+            await asyncio.get_running_loop().create_task(_nothing())
+
+    async def _nothing() -> None:
+        pass
+
+    node = SimpleNamespace(
+        config=SimpleNamespace(bootstrap=ADDRESSES[:1]),
+        peer=KEYS[2],
+        transport=SimpleNamespace(peers=list, dial=dial, addresses=lambda: ADDRESSES[2:]),
+        events=SimpleNamespace(emit=said.append),
+        executor=SimpleNamespace(core=SimpleNamespace(peers=SimpleNamespace(all=list))),
+    )
+    monkeypatch.setattr(joining, "_now_ms", lambda: clock[0])
+    monkeypatch.setattr(joining, "asyncio", SimpleNamespace(TaskGroup=asyncio.TaskGroup, sleep=sleep))
+    with pytest.raises(ExceptionGroup):
+        asyncio.run(join(cast("Running", node)))
+    errors = [log for log in said if log.level == "error"]
+    assert [log.event for log in errors] == ["no_peers"]
+    # Seven waits that double up to a minute fit into three minutes.
+    assert 7 <= sum(log.event == "bootstrap_failed" for log in said) <= 9
