@@ -307,21 +307,18 @@ async def main(seconds: float, only: list[str], *, as_json: bool) -> int:
         quiet = await victim.ask_for(_quiet_s(seconds))
         if quiet.answered < quiet.asked:
             raise UserError(f"only {quiet.answered} of {quiet.asked} questions were answered in quiet; nothing can be compared")
-        if not as_json:
-            print(
-                f"quiet: {quiet.asked} asked, p50 {quiet.p50_ms:.0f} ms, {victim.rss_mb():.0f} MB, {victim.fds()} descriptors"
-            )
-            print(_HEAD, flush=True)
+        # With --json the lines go where a person sees them and a program does not.
+        screen = sys.stderr if as_json else sys.stdout
+        told = f"quiet: {quiet.asked} asked, p50 {quiet.p50_ms:.0f} ms, {victim.rss_mb():.0f} MB, {victim.fds()} descriptors"
+        print(told, _HEAD, sep="\n", file=screen, flush=True)
         for name in only or names:
             row, quiet = await attacked(victim, name, seconds, quiet)
             rows.append(row)
-            if not as_json:
-                print(_line(row), flush=True)
+            print(_line(row), file=screen, flush=True)
+    broken = [row.attack for row in rows if row.broken]
+    print(f"{len(rows) - len(broken)} of {len(rows)} attacks stayed within the bounds", file=screen)
     if as_json:
         print(json.dumps([asdict(row) | {"broken": row.broken} for row in rows], indent=1))
-    broken = [row.attack for row in rows if row.broken]
-    if not as_json:
-        print(f"{len(rows) - len(broken)} of {len(rows)} attacks stayed within the bounds")
     return 1 if broken else 0
 
 
