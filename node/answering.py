@@ -28,7 +28,7 @@ async def answer(
     second stage that fails leaves the first as it is.
     """
     if not engine.model.instruct:
-        return await engine.infer(question, tokens_max, deadline_ms, sampling)
+        return await engine.infer(prompts.bare(question), tokens_max, deadline_ms, sampling)
     started_ns = time.monotonic_ns()
     pace = max(TOKENS_MIN, engine.model.tokens_per_s * deadline_ms // (1_000 * PACE_SHARE))
     if kind == "text":

@@ -38,6 +38,11 @@ _READER: Final = "You read the final answer out of a piece of reasoning, and wri
 _WRITER: Final = "You answer correctly and briefly. Write the answer itself, without a preface."
 
 
+def bare(question: str) -> str:
+    """A question as our tiny models learnt to read it: with a blank on either side of a sign between two numbers."""
+    return _SIGN.sub(r" \1 ", question)
+
+
 def direct(kind: str, question: str) -> Prompt:
     """The first stage: the question, and what its answer must look like."""
     if kind == "text":
@@ -71,6 +76,7 @@ def readable(kind: str, output: str) -> str | None:
     return None if answer is None else f"{MARK} {answer}"
 
 
+_SIGN: Final = re.compile(r"(?<=[0-9]) *([-+*]) *(?=[0-9])")
 _AROUND: Final = " \t\r\n*_`\"'$.:"
 _MARK: Final = re.compile(re.escape(MARK), re.IGNORECASE | re.ASCII)
 _BOXED: Final = re.compile(r"\\boxed\{([^{}]*)\}")

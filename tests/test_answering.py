@@ -142,6 +142,20 @@ def test_answer__our_own_models_get_the_bare_question() -> None:
     assert engine.calls == [(QUESTION, 200, 60_000, Sampling(700, 3))]
 
 
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("12+30", "12 + 30"),
+        ("What is 7 *8?", "What is 7 * 8?"),
+        ("9 - 5", "9 - 5"),
+        ("3 -5", "3 - 5"),
+        ("co-op, -3", "co-op, -3"),
+    ],
+)
+def test_bare__a_sign_between_numbers_stands_alone(typed: str, read: str) -> None:
+    assert prompts.bare(typed) == read
+
+
 def test_answer__one_stage_is_enough_when_the_form_is_right() -> None:
     engine = FakeEngine(["6 * 7 = 42\nanswer: 42"])
     assert asked(engine) == Completion("6 * 7 = 42\nanswer: 42", 100, 21, 5)
