@@ -23,8 +23,8 @@ QUESTIONS_MIN = 300
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=[entry["name"] for entry in ENTRIES])
 
 
-def test_manifest__lists_the_four_models_and_no_file_is_left_over() -> None:
-    assert list(BY_NAME) == ["arith", "lists", "generalist", "weak"]
+def test_manifest__lists_the_models_and_no_file_is_left_over() -> None:
+    assert list(BY_NAME) == ["arith", "lists", "text", "generalist"]
     assert {entry["file"] for entry in ENTRIES} == {path.name for path in DIRECTORY.glob("*.gguf")}
 
 
@@ -71,16 +71,10 @@ def test_training__states_its_cost(entry: dict[str, Any]) -> None:
     assert "CPU" in training["device"]
 
 
-@pytest.mark.parametrize(("name", "permille_min"), [("arith", 950), ("lists", 900)])
+@pytest.mark.parametrize(("name", "permille_min"), [("arith", 950), ("lists", 900), ("text", 900)])
 def test_specialist__is_measured_good_in_each_of_its_families(name: str, permille_min: int) -> None:
     entry = BY_NAME[name]
     assert min(entry["accuracy"][family]["permille"] for family in entry["families"]) >= permille_min
-
-
-def test_weak__is_labelled_as_starved_and_the_only_one_in_four_bits() -> None:
-    assert "Starved on purpose" in BY_NAME["weak"]["description"]
-    assert [entry["name"] for entry in ENTRIES if entry["quantisation"] == "Q4_0"] == ["weak"]
-    assert max(BY_NAME["weak"]["declared_prior_permille"].values()) < 500
 
 
 def test_prompt__is_the_documented_format() -> None:

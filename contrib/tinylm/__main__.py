@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from contrib.tinylm import export, manifest
-from contrib.tinylm.evaluate import evaluate
+from contrib.tinylm.evaluate import Score, evaluate
 from contrib.tinylm.recipes import RECIPES, Recipe
 from contrib.tinylm.samples import batches, held_out
 from contrib.tinylm.shape import Shape
@@ -26,12 +27,13 @@ _HELD_OUT_PER_FAMILY = 300
 
 
 def main() -> None:
-    """Make the named models, or all four, one after the other."""
+    """Make the named models, or all of them, one after the other."""
     names = [recipe.name for recipe in RECIPES]
     parser = argparse.ArgumentParser(prog="python -m contrib.tinylm", description=__doc__)
     parser.add_argument("model", nargs="*", metavar="MODEL", help=f"any of {', '.join(names)}; all if none is named")
     parser.add_argument("--out", type=Path, default=Path("node/models"), help="where the files and the manifest go")
     parser.add_argument("--work", type=Path, default=Path("build/tinylm"), help="checkpoints; delete it to start anew")
+    parser.add_argument("--measure", action="store_true", help="train nothing; measure the files that are there again")
     parser.add_argument("--threads", type=int, default=2, help="the shipped files were made with 2")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.model if name not in names]
@@ -41,7 +43,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with _alone(arguments.work / "lock"):
         for recipe in RECIPES:
-            if not arguments.model or recipe.name in arguments.model:
+            if arguments.model and recipe.name not in arguments.model:
+                continue
+            if arguments.measure:
+                _measure(recipe, arguments.out)
+            else:
                 _make(recipe, arguments.work, arguments.out, arguments.threads)
 
 
@@ -57,11 +63,27 @@ def _make(recipe: Recipe, work: Path, out: Path, threads: int) -> None:
     checkpoint = work / f"{recipe.name}-{_digest(recipe, shape, vocabulary)}.pt"
     trained = train(shape, recipe.seed, recipe.steps, stream, checkpoint, lambda line: _log(recipe, line))
     tensors = {name: parameter.detach().float().numpy() for name, parameter in trained.model.named_parameters()}
-    whole, quantised = work / f"{recipe.name}-F32.gguf", out / f"{recipe.name}-{recipe.quantisation}.gguf"
+    whole = work / f"{recipe.name}-F32.gguf"
+    quantised = work / f"{recipe.name}-{export.QUANTISATION}.gguf"
     export.write(whole, recipe.title, vocabulary, shape, tensors)
-    export.quantise(whole, quantised, recipe.quantisation)
+    export.quantise(whole, quantised)
     scores = evaluate(quantised, questions)
-    manifest.save(out, manifest.entry(recipe, quantised, shape, trained, threads, scores))
+    # Both change at the end and one right after the other: until then the old file stands beside the old manifest.
+    entry = manifest.entry(recipe, quantised, shape, trained, threads, scores)
+    shutil.move(quantised, out / quantised.name)
+    manifest.save(out, entry)
+    _log_scores(recipe, scores)
+
+
+def _measure(recipe: Recipe, out: Path) -> None:
+    """Only the measured part of a manifest's entry, for when there are new families."""
+    entry = manifest.load(out)[recipe.name]
+    scores = evaluate(out / entry["file"], held_out(_HELD_OUT_PER_FAMILY))
+    manifest.save(out, {**entry, **manifest.measured(recipe, scores)})
+    _log_scores(recipe, scores)
+
+
+def _log_scores(recipe: Recipe, scores: Mapping[str, Score]) -> None:
     for family, score in scores.items():
         _log(recipe, f"{family}: {score.right} of {score.questions} right")
 

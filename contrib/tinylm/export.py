@@ -14,10 +14,7 @@ from contrib.tinylm import gguf_file
 from contrib.tinylm.shape import Shape
 from contrib.tinylm.vocabulary import ASSISTANT, CONTROLS, END, USER, Vocabulary
 
-_FILE_TYPES: Mapping[str, int] = {
-    "Q8_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0,
-    "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
-}
+QUANTISATION = "Q8_0"
 _NORMAL, _CONTROL = 1, 3  # token types of llama.cpp
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -63,14 +60,14 @@ def write(path: Path, name: str, vocabulary: Vocabulary, shape: Shape, tensors: 
     gguf_file.write(path, metadata, tensors)
 
 
-def quantise(source: Path, target: Path, quantisation: str) -> None:
-    """Quantise with llama.cpp's own code; RuntimeError when it refuses."""
+def quantise(source: Path, target: Path) -> None:
+    """Quantise to Q8_0 with llama.cpp's own code; RuntimeError when it refuses."""
     parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype = _FILE_TYPES[quantisation]
+    parameters.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0
     parameters.nthread = 1
     code = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(parameters))
     if code != 0:
-        raise RuntimeError(f"llama.cpp could not quantise {source} to {quantisation} (code {code})")
+        raise RuntimeError(f"llama.cpp could not quantise {source} (code {code})")
 
 
 class Tokeniser:

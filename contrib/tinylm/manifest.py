@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from contrib.tinylm.evaluate import COMPLETION_TOKENS_MAX, Score
+from contrib.tinylm.export import QUANTISATION
 from contrib.tinylm.recipes import RECIPES, Recipe
 from contrib.tinylm.shape import Shape
 from contrib.tinylm.train import Trained
@@ -33,12 +34,11 @@ def entry(
         "size_bytes": len(data),
         "architecture": "llama",
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
-        "quantisation": recipe.quantisation,
+        "quantisation": QUANTISATION,
         "context": shape.context,
         "skills": list(recipe.skills),
         "families": [family for _, family in recipe.families],
-        "declared_prior_permille": {skill: _mean_permille(skill, scores) for skill in recipe.skills},
-        "accuracy": {family: _measured(score) for family, score in scores.items()},
+        **measured(recipe, scores),
         "training": {
             "seed": recipe.seed,
             "steps": recipe.steps,
@@ -49,11 +49,23 @@ def entry(
     }
 
 
+def measured(recipe: Recipe, scores: Mapping[str, Score]) -> dict[str, Any]:
+    """The part of an entry that the evaluation gives."""
+    return {
+        "declared_prior_permille": {skill: _mean_permille(skill, scores) for skill in recipe.skills},
+        "accuracy": {family: _measured(score) for family, score in scores.items()},
+    }
+
+
+def load(directory: Path) -> dict[str, dict[str, Any]]:
+    """The entries by their names; none where there is no manifest yet."""
+    path = directory / FILE_NAME
+    return {entry["name"]: entry for entry in json.loads(path.read_text())["models"]} if path.exists() else {}
+
+
 def save(directory: Path, new: Mapping[str, Any]) -> None:
     """Add or replace one entry; the others stay. Entries stand in the order of the recipes."""
-    path = directory / FILE_NAME
-    entries = {old["name"]: old for old in json.loads(path.read_text())["models"]} if path.exists() else {}
-    entries[new["name"]] = new
+    entries = {**load(directory), new["name"]: new}
     document = {
         "format": 1,
         "prompt": {
@@ -67,7 +79,10 @@ def save(directory: Path, new: Mapping[str, Any]) -> None:
         "a family outside a model's `families` was never taught to it",
         "models": [entries[recipe.name] for recipe in RECIPES if recipe.name in entries],
     }
-    path.write_text(json.dumps(document, indent=2) + "\n")
+    # Replaced in one step: a broken write would lose every model's entry.
+    part = directory / f"{FILE_NAME}.part"
+    part.write_text(json.dumps(document, indent=2) + "\n")
+    part.replace(directory / FILE_NAME)
 
 
 def _mean_permille(skill: str, scores: Mapping[str, Score]) -> int:

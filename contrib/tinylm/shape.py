@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes that the exported file declares. All widths are multiples of 32, the block of Q8_0 and Q4_0."""
+    """Sizes that the exported file declares. All widths are multiples of 32, the block of Q8_0."""
 
     vocabulary: int
     width: int = 128
