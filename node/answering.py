@@ -35,6 +35,7 @@ async def answer(
         return await engine.infer(prompts.direct(kind, question), min(tokens_max, pace), deadline_ms, sampling)
     kept = min(EXTRACTION_TOKENS_MAX, tokens_max // EXTRACTION_SHARE)
     first = await engine.infer(prompts.direct(kind, question), min(tokens_max - kept, pace), deadline_ms, sampling)
+    first = replace(first, text=prompts.own_words(first.text))
     if answer_of(kind, first.text) is not None:
         return first
     line = prompts.readable(kind, first.text)

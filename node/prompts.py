@@ -33,6 +33,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "word": Form("one word, spelt exactly, without quotes", "cab"),
     "choice": Form("one of the choices of the question, in one word such as yes or no", "yes"),
 }
+_HEAD: Final = "Question:"
 _REASONER: Final = "You answer questions exactly and briefly. Reason in a few short steps, then give the answer."
 _READER: Final = "You read the final answer out of a piece of reasoning, and write nothing else."
 _WRITER: Final = "You answer correctly and briefly. Write the answer itself, without a preface."
@@ -49,27 +50,34 @@ def direct(kind: str, question: str) -> Prompt:
         return Prompt(("", question, ""), _WRITER)
     form = FORMS[kind]
     task = f"Reason briefly. Then write one last line: `{MARK}` and {form.words}, for example `{MARK} {form.example}`."
-    return Prompt(("Question:\n", question, f"\n\n{task}"), _REASONER)
+    return Prompt((f"{_HEAD}\n", question, f"\n\n{task}"), _REASONER)
 
 
 def extraction(kind: str, question: str, reasoning: str) -> Prompt:
     """The second stage: the answer alone, begun for the model so that it can only go on with it."""
     form = FORMS[kind]
     task = f"Write the final answer alone: {form.words}, for example `{MARK} {form.example}`."
-    parts = ("Question:\n", question, "\n\nReasoning:\n", reasoning[-REASONING_CHARS_MAX:], f"\n\n{task}")
+    parts = (f"{_HEAD}\n", question, "\n\nReasoning:\n", reasoning[-REASONING_CHARS_MAX:], f"\n\n{task}")
     return Prompt(parts, _READER, MARK)
+
+
+def own_words(output: str) -> str:
+    """An output up to where the model goes on to a next question of its own making, as models without roles do."""
+    return output.partition(f"\n{_HEAD}")[0]
 
 
 def readable(kind: str, output: str) -> str | None:
     r"""The answer line of an output whose form is right but for what models like to put around it; None if it has none.
 
-    Taken off: lines behind the answer, markup and quotes around it, `\boxed{}`, and separators of thousands.
+    Taken off: lines behind the answer, markup and quotes around it, `\boxed{}`, and separators of thousands; a minus sign
+    of print becomes one of ASCII.
     """
     *_, tail = _MARK.split(output)
     lines = tail.strip(_AROUND).splitlines() if tail != output else []
     line = lines[0].strip(_AROUND) if lines else ""
     boxed = _BOXED.fullmatch(line)
     line = boxed[1] if boxed else line
+    line = line.replace("\N{MINUS SIGN}", "-")
     if kind == "number" and _THOUSANDS.fullmatch(line):
         line = line.replace(",", "")
     answer = answer_of(kind, f"{MARK} {line}")

@@ -112,6 +112,8 @@ def test_forms__examples_are_answers_of_their_type(kind: str) -> None:
         ("number", "answer: $42$", "answer: 42"),
         ("number", r"answer: $\boxed{42}$", "answer: 42"),
         ("number", "answer:\n\n`1,234,567`", "answer: 1234567"),
+        ("number", "answer: \u22121,234", "answer: -1234"),
+        ("list", "answer: 3, \u22121", "answer: 3 -1"),
         ("number", "answer: 1,2", None),
         ("number", "answer: 42 apples", None),
         ("number", "answer: 41 or 42", None),
@@ -184,6 +186,11 @@ def test_answer__without_one_the_reasoning_goes_out_as_an_abstention(second: str
     completion = asked(FakeEngine(["It is forty-two.", second]))
     assert (completion.text, completion.prompt_tokens) == ("It is forty-two.", 100 * spent)
     assert answer_of("number", completion.text) is None
+
+
+def test_answer__a_next_question_that_the_model_makes_up_is_not_answered() -> None:
+    engine = FakeEngine(["6 * 7 = 42\nanswer: 42\n\nQuestion:\nWhat is 1 + 1?\nanswer: 2"])
+    assert answer_of("number", asked(engine).text) == "42"
 
 
 def test_answer__free_text_has_one_stage() -> None:
