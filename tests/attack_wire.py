@@ -43,7 +43,7 @@ from tests.hostile import MESHSUB, Attacker, connected
 # Another address of this machine, where the system has it.
 ELSEWHERE = "127.0.0.66"
 # What an attacker meets when its victim defends itself.
-HUNG_UP = (BaseLibp2pError, OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, ExceptionGroup)
+HUNG_UP = (BaseLibp2pError, OSError, trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError)
 # Sockets of one attacker, below the common limit of 1,024 descriptors of a process.
 SOCKETS = 900
 _AGAIN_S = 0.05

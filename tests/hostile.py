@@ -69,6 +69,7 @@ async def until_closed(stream: NetStream) -> bytes:
 
 @asynccontextmanager
 async def _host(keys: KeyPair) -> AsyncIterator[GuardedHost]:
+    failure: Exception | None = None  # raised as it is, not in the nursery's group
     async with trio.open_nursery() as nursery:
         host = build_host(keys, Limits(), Counter())
         manager = GuardedManager(host.swarm, Counter())
@@ -76,6 +77,8 @@ async def _host(keys: KeyPair) -> AsyncIterator[GuardedHost]:
         await manager.wait_started()
         try:
             yield host
+        except Exception as error:  # noqa: BLE001 - reason above
+            failure = error
         finally:
             with trio.move_on_after(1) as scope:
                 scope.shield = True
@@ -83,6 +86,8 @@ async def _host(keys: KeyPair) -> AsyncIterator[GuardedHost]:
                     await listener.close()
             host.swarm.sockets.close()
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager
