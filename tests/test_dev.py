@@ -22,6 +22,7 @@ from node.dev.network import DevNode, network, population, roles, skills
 from node.dev.questions import questions
 from node.dev.run import Course
 from node.dev.screen import Quiet
+from node.errors import UserError
 
 _TIMEOUT_S = 120
 # Two nodes for each skill that these tests ask for, so that either may go.
@@ -183,6 +184,27 @@ async def _survives_the_bootstrap() -> list[dict[str, Any]]:
 
 def test_dev__a_dead_bootstrap_is_not_a_dead_network() -> None:
     assert all(row["outcome"] == "answered" for row in _run(_survives_the_bootstrap()))
+
+
+def test_network__a_node_that_cannot_start_is_one_line_and_the_others_end() -> None:
+    async def start() -> None:
+        async with network(("none", "none", "no-such-model")):
+            raise AssertionError("it started")
+
+    with pytest.raises(UserError, match=r"the no-such-model node did not start: .*no-such-model"):
+        _run(start())
+
+
+@pytest.mark.parametrize("begun", [1, 3])
+def test_dev__a_signal_while_nodes_start_leaves_nothing(tmp_path: Path, begun: int) -> None:
+    process = _dev(tmp_path, "--nodes", "6")
+    while process.poll() is None and len(list(tmp_path.glob("*/*/log"))) < begun:
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=_TIMEOUT_S)
+    assert "Traceback" not in err
+    assert err.strip().endswith("the temporary home is gone")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_questions__one_seed_gives_the_same_distinct_questions_skills_in_turn() -> None:
