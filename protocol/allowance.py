@@ -180,6 +180,8 @@ class Allowance:
         return self._now.mono_ms + self._ahead_ms
 
     def _turn(self) -> None:
+        if not self.capped:
+            return
         self.requests.turn(self._clock_ms)
         self.tokens.turn(self._clock_ms)
         fits_at_ms = max(self.requests.fits_at_ms(1), self.tokens.fits_at_ms(self._usual))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from protocol.allowance import Caps
 from protocol.capability import Record
 from protocol.core import Core
 from protocol.events import (
@@ -79,6 +80,7 @@ class Host:
     network: Network
     requirement_map: RequirementMap
     skew_ms: int = 0
+    caps: Caps = field(default_factory=Caps)
     disk: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
     outcomes: dict[bytes, Outcome] = field(default_factory=dict)
     logs: list[Log] = field(default_factory=list)
@@ -113,7 +115,7 @@ class Host:
 
     def _new_core(self) -> Core:
         restored = [(table, key, value) for (table, key), value in sorted(self.disk.items())]
-        return Core(self.signer, self.parameters, self.record, self._entropy.bytes, restored, self.requirement_map)
+        return Core(self.signer, self.parameters, self.record, self._entropy.bytes, restored, self.requirement_map, self.caps)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:

@@ -10,6 +10,7 @@ import hashlib
 import heapq
 from collections.abc import Callable
 
+from protocol.allowance import Caps
 from protocol.capability import Record
 from protocol.events import (
     AddressesChanged,
@@ -62,9 +63,9 @@ class World:
 
     # --- Population
 
-    def add(self, name: str, record: Record, solver: Solver, skew_ms: int = 0) -> Host:
+    def add(self, name: str, record: Record, solver: Solver, skew_ms: int = 0, caps: Caps = Caps()) -> Host:  # noqa: B008  frozen
         """Add a node; it listens at an address that is its name."""
-        host = Host(name, self.seed, self.parameters, record, solver, self, self._requirement_map, skew_ms)
+        host = Host(name, self.seed, self.parameters, record, solver, self, self._requirement_map, skew_ms, caps)
         self.hosts[host.key] = host
         self.after(0, host, AddressesChanged((f"/sim/{name}",)))
         return host

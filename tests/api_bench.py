@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ async def served(home: Path, caps: Caps) -> AsyncIterator[Served]:
     logs.configure("debug", log)
     store, transport, events = Store(home / "local" / "node.sqlite"), cast("Transport", Loopback()), EventStream()
     own = record("arith", available=True)
-    core = Core(KeySigner(b"\x05" * 32), PARAMETERS, own, lambda size: b"e" * size, store.rows(), REQUIREMENT_MAP, caps)
+    core = Core(KeySigner(b"\x05" * 32), PARAMETERS, own, secrets.token_bytes, store.rows(), REQUIREMENT_MAP, caps)
     executor = Executor(
         core, transport, cast("Engine", None), store, {topic: topic for topic in TOPICS}, events.emit, lambda _: None
     )

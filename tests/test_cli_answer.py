@@ -194,6 +194,7 @@ NOTHING: dict[str, Any] = {"answer": None, "votes": [], "support": [], "margin":
         ("deadline", ["deadline"], "no answer: the deadline came first"),
         ("all failed", ["connection lost", "lease expired"], "no answer: every node that was asked failed"),
         ("all failed", ["abstained", "abstained"], "no answer: every node that was asked abstained"),
+        ("all failed", ["declined: paused", "declined: cap"], "no answer: every node that was asked takes no work now"),
     ],
 )
 def test_no_answer__says_why_and_what_to_do(kind: str, states: list[str], start: str) -> None:

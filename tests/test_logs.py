@@ -13,6 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node import logs
+from node.events import EventStream
+from protocol.allowance import Caps
+from protocol.events import MessageReceived, Paused
+from simnet.draws import Stream
+from simnet.host import Solution
+from simnet.world import World
+from tests.support import PARAMETERS, record
 
 REPOSITORY = Path(__file__).parent.parent
 SECRET = "why is the sky blue, and what does 12 plus 30 make?"
@@ -148,3 +155,40 @@ def _field_names(call: ast.Call) -> Iterator[str]:
                 yield ast.unparse(extra)
             elif isinstance(extra.values[0], ast.Dict):
                 yield from (ast.literal_eval(name) for name in extra.values[0].keys if name is not None)
+
+
+def test_source__what_the_core_and_the_daemon_tell_has_known_fields() -> None:
+    """Events travel as `Log` effects; a field without a form in the table would be dropped unseen."""
+    for package in ("node", "protocol"):
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("_outbox.log", "self._log", "Log")):
+                    for argument in call.args:
+                        for key in argument.keys if isinstance(argument, ast.Dict) else []:
+                            assert key is not None
+                            assert ast.literal_eval(key) in logs.FIELDS, f"{path}:{call.lineno}: {ast.unparse(key)}"
+
+
+def test_redaction__a_question_its_answers_and_keys_never_reach_the_log_of_any_node() -> None:
+    """A whole network at work, with a pause, a cap, a model that fails and bad bytes, at the level that shows most."""
+    stream, events = io.StringIO(), EventStream()
+    logs.configure("debug", stream)
+    question, answer = "Kindly say whether the nightingale sings.", "quite certainly zugzwang"
+    world = World(PARAMETERS, 1)
+    solvers = [lambda *_: Solution(answer, 20), lambda *_: Solution("", 20, error="the worker died")]
+    hosts = [world.add(f"node{number}", record("arith"), solvers[number % 2], caps=Caps(3, 4_096)) for number in range(4)]
+    for host in hosts[1:]:
+        world.join(host, hosts[0])
+    world.run(for_ms=2_000)
+    for _ in range(4):
+        assert world.answer(hosts[0], question).answer in (answer, None)
+    world.after(0, hosts[1], Paused(paused=True))
+    world.after(0, hosts[2], MessageReceived(hosts[0].key, question.encode()))
+    world.run(for_ms=2_000)
+    for host in hosts:
+        for log in host.logs:
+            events.emit(log)
+    told = stream.getvalue()
+    assert {"paused", "outcome", "bid", "vote", "inference_failed"} <= {json.loads(line)["event"] for line in told.splitlines()}
+    for secret in ("nightingale", "zugzwang", *(Stream(1, f"key {host.name}").bytes(32).hex() for host in hosts)):
+        assert secret not in told
