@@ -62,8 +62,10 @@ def extraction(kind: str, question: str, reasoning: str) -> Prompt:
 
 
 def own_words(output: str) -> str:
-    """An output up to where the model goes on to a next question of its own making, as models without roles do."""
-    return output.partition(f"\n{_HEAD}")[0]
+    """An output up to where, after its answer, the model makes up a next question, as models without roles do."""
+    mark = _MARK.search(output)
+    end = -1 if mark is None else output.find(f"\n{_HEAD}", mark.end())
+    return output if end < 0 else output[:end]
 
 
 def readable(kind: str, output: str) -> str | None:

@@ -17,7 +17,6 @@ from protocol.answers import answer_of
 from protocol.messages import Beacon
 
 QUESTION = "What is 6 times 7?"
-KINDS = ["number", "list", "word", "choice", "text"]
 
 
 @dataclass
@@ -92,9 +91,9 @@ def test_extraction__shows_the_end_of_a_long_reasoning() -> None:
 
 
 def test_forms__are_there_for_every_type_of_answer_that_a_beacon_may_name() -> None:
-    rule = Beacon.RULES["answer"]
-    named = {kind for kind in KINDS if rule(kind) is None}
-    assert {"number", "text"} <= named <= {*prompts.FORMS, "text"}
+    refusal = Beacon.RULES["answer"]("no such type")
+    assert refusal is not None
+    assert set(refusal.removeprefix("is not one of ").split(", ")) == {*prompts.FORMS, "text"}
 
 
 @pytest.mark.parametrize("kind", sorted(prompts.FORMS))
@@ -189,8 +188,13 @@ def test_answer__without_one_the_reasoning_goes_out_as_an_abstention(second: str
 
 
 def test_answer__a_next_question_that_the_model_makes_up_is_not_answered() -> None:
-    engine = FakeEngine(["6 * 7 = 42\nanswer: 42\n\nQuestion:\nWhat is 1 + 1?\nanswer: 2"])
+    engine = FakeEngine(
+        ["6 * 7 = 42\nanswer: 42\n\nQuestion:\nWhat is 1 + 1?\nanswer: 2", "Sure!\nQuestion: 6 * 7\nanswer: 42"]
+    )
     assert answer_of("number", asked(engine).text) == "42"
+    # One that only says again what it was asked is heard to its end.
+    assert answer_of("number", asked(engine).text) == "42"
+    assert len(engine.calls) == 2
 
 
 def test_answer__free_text_has_one_stage() -> None:
