@@ -62,6 +62,8 @@ class Running:
     started: float
     failed: asyncio.Future[UserError]
     started_wall_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    # Bootstraps that could not be reached when last tried, and why.
+    unreached: dict[str, str] = field(default_factory=dict)
 
     @property
     def peer(self) -> bytes:

@@ -129,8 +129,10 @@ async def _dial(node: Running, bootstraps: Bootstraps, key: bytes, address: str)
     try:
         await node.transport.dial(address)
     except TransportError as error:
-        reason = str(error)
+        reason = node.unreached[address] = str(error)
         node.events.emit(Log("warning", "bootstrap_failed", {"reason": reason}))
+    else:
+        node.unreached.pop(address, None)
     bootstraps.ended(key, reason, _now_ms())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -26,6 +26,7 @@ from multiaddr import Multiaddr
 from node.libp2p_address import parse_address, shown_addresses
 from node.libp2p_channel import Channels, Link, channel_protocol
 from node.libp2p_dht import Dht
+from node.libp2p_faults import why_no_channel, why_not
 from node.libp2p_gossip import Gossip
 from node.libp2p_guards import GuardedManager, answered, contained
 from node.libp2p_inbox import Inbox
@@ -88,6 +89,7 @@ class Stack:
         self.host = build_host(create_new_key_pair(seed), limits, counters)
         self.swarm = self.host.swarm
         self.own: bytes = self.host.get_public_key().to_bytes()
+        self._network = network
         self._channel = channel_protocol(network)
         self._limits = limits
         self._inbox = inbox
@@ -191,7 +193,7 @@ class Stack:
             with trio.fail_after(DIAL_TIMEOUT_S):
                 await self._connect(target, key, address)
         except trio.TooSlowError as error:
-            raise TransportError(f"cannot reach {address}: no answer within {DIAL_TIMEOUT_S} s") from error
+            raise TransportError(f"cannot reach {address} within {DIAL_TIMEOUT_S} s: {await why_not(error, target)}") from error
         finally:
             del self._dials[key]
             done.set()
@@ -204,40 +206,16 @@ class Stack:
             try:
                 await answered(self._counters, "guard_dial", self.swarm.dial_addr, target, peer)
             except BaseLibp2pError as error:
-                raise TransportError(f"cannot reach {address}: {_why(error)}") from error
+                raise TransportError(f"cannot reach {address}: {await why_not(error, target)}") from error
         try:
             stream = await answered(self._counters, "guard_open", self.host.new_stream, peer, [self._channel])
         except BaseLibp2pError as error:
+            reason = await why_no_channel(self.host, peer, self._network, self._counters)
             await contained(self._counters, "guard_close", self.swarm.close_peer, peer)
-            raise TransportError(
-                f"cannot use {address}: it opens no {self._channel}, so it is no Tutti node of this version or is full"
-            ) from error
+            raise TransportError(f"cannot use {address}: it is {reason}") from error
         assert isinstance(stream, NetStream)
         self.channels.open(stream, key, address)
         self.dht.reached(key, address)
 
     def _linked(self, peer: bytes) -> bool:
         return self.channels is not None and peer in self.channels.links
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and everything behind it, groups included, outermost first."""
-    if error is not None:
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            for part in error.exceptions:
-                yield from _causes(part)
-        yield from _causes(error.__cause__ or error.__context__)
-
-
-def _why(error: BaseException) -> str:
-    """The cause that says most to a person."""
-    causes = list(_causes(error))
-    if any("mismatch" in f"{type(cause).__name__} {cause}".lower() for cause in causes):
-        return "another node answers there, with another peer id; ask its owner for the present address"
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return "connection refused; is the node running and the port right?"
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-    return str(error).splitlines()[0] or type(error).__name__

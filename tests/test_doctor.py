@@ -316,7 +316,7 @@ def test_node__that_hangs_is_told_with_its_process(
 
 
 def peers_status(connected: int) -> dict[str, Any]:
-    return {"peers_connected": connected, "peers_known": connected}
+    return {"peers_connected": connected, "peers_known": connected, "unreached": {}}
 
 
 def test_peers__of_a_lonely_node_are_told_with_the_reason() -> None:
@@ -330,6 +330,8 @@ def test_peers__of_a_lonely_node_are_told_with_the_reason() -> None:
             Level.WARN,
             "a bootstrap answers, but not as a peer of this network",
         )
+        tried = peers_status(0) | {"unreached": {address: "cannot use it: of another network; ask for its file"}}
+        assert [found.remedy for found in links.peers(tried, [address], [])][1] == "ask for its file"
         there = [{"peer_id": PEER, "connected": True}]
         assert [found.text.rpartition(": ")[2] for found in links.peers(peers_status(1), [address], there)][1] == "connected"
     (alone,) = links.peers(peers_status(0), [], [])

@@ -105,11 +105,13 @@ def test_lonely_node__says_so_through_its_log(monkeypatch: pytest.MonkeyPatch) -
         transport=SimpleNamespace(peers=list, dial=dial, addresses=lambda: ADDRESSES[2:]),
         events=SimpleNamespace(emit=said.append),
         executor=SimpleNamespace(core=SimpleNamespace(peers=SimpleNamespace(all=list))),
+        unreached={},
     )
     monkeypatch.setattr(joining, "_now_ms", lambda: clock[0])
     monkeypatch.setattr(joining, "asyncio", SimpleNamespace(TaskGroup=asyncio.TaskGroup, sleep=sleep))
     with pytest.raises(ExceptionGroup):
         asyncio.run(join(cast("Running", node)))
+    assert node.unreached == {ADDRESSES[0]: f"cannot reach {ADDRESSES[0]}: connection refused"}
     errors = [log for log in said if log.level == "error"]
     assert [log.event for log in errors] == ["no_peers"]
     # Seven waits that double up to a minute fit into three minutes.

@@ -200,7 +200,7 @@ def test_dial__errors_name_the_address_and_the_reason() -> None:
                 await a.dial(refused)
             other = KeySigner(b"z" * 32).public_key
             wrong = b.addresses()[0].replace(peer_id(b.peer), peer_id(other))
-            with pytest.raises(TransportError, match=f"cannot reach {wrong}: another node answers there"):
+            with pytest.raises(TransportError, match=f"cannot reach {wrong}: another key answers there"):
                 await a.dial(wrong)
             with pytest.raises(TransportError, match="own address"):
                 await a.dial(a.addresses()[0])

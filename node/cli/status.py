@@ -41,6 +41,7 @@ def show(status: Mapping[str, Any]) -> list[str]:
         ("running for", duration(status["uptime_s"])),
         *(("address", clean(address)) for address in status["addresses"]),
         ("peers", f"{status['peers_connected']} connected, {status['peers_known']} known"),
+        *(("unreached", clean(reason)) for reason in status["unreached"].values()),
         ("model", _model(status["model"])),
         *(("skill", f"{clean(name)}: {standing(skill)}") for name, skill in status["skills"].items()),
         ("work", f"{number(status['tasks'], 'task')} asked, {number(status['leases'], 'lease')} held"),

@@ -86,6 +86,10 @@ def peers(status: Json, bootstraps: Sequence[str], known: Sequence[Json]) -> Ite
     for address, reason in reached.items():
         if address.rpartition("/")[2] in there:
             yield ok("bootstrap", f"{address}: connected")
+        elif address in status["unreached"]:
+            # The node has tried more than to connect: it knows another network or key from a closed port.
+            text, _, remedy = clean(status["unreached"][address]).partition("; ")
+            yield warn("bootstrap", text, remedy)
         else:
             yield _knock_told(address, reason)
 
