@@ -7,12 +7,16 @@ import contextlib
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import NoReturn
 
 from node.dev.network import DevNode, ready, spawn, stop
 from node.errors import UserError
+
+_CONNECTED_S = 60.0
+_POLL_S = 0.02
 
 
 def run(work: Coroutine[None, None, int | None]) -> NoReturn:
@@ -21,6 +25,15 @@ def run(work: Coroutine[None, None, int | None]) -> NoReturn:
         sys.exit(asyncio.run(work) or 0)
     except UserError as error:
         sys.exit(f"benchmark: {error}")
+
+
+async def until_connected(node: DevNode, peers: int) -> float:
+    """Wait until the node has so many peers; gives the instant on the monotonic clock. Raises `TimeoutError` after a minute."""
+    async with asyncio.timeout(_CONNECTED_S):
+        # Polled: only the node knows, and an event that came before anybody listened would be missed.
+        while (await node.client.get("/v1/status"))["peers_connected"] < peers:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_S)
+    return time.monotonic()
 
 
 @contextlib.asynccontextmanager

@@ -136,8 +136,8 @@ async def spawn(home: Path, role: str, bootstrap: str | None = None, flags: Sequ
 
 
 def _log_in(home: Path) -> BinaryIO:
-    home.mkdir(parents=True)
-    return (home / "log").open("wb")
+    home.mkdir(parents=True, exist_ok=True)  # a node that ran before starts again in its own
+    return (home / "log").open("ab")
 
 
 def _python_path() -> str:
