@@ -122,13 +122,16 @@ def test_forms__examples_are_answers_of_their_type(kind: str) -> None:
         ("number", "", None),
         ("number", "\u0130answer: 42\n.", "answer: 42"),
         ("list", "answer: [3, 1, 2]\nDone.", "answer: 3 1 2"),
+        ("word", 'The word is cab.\nAnswer: "cab".', "answer: cab"),
+        ("word", "answer: the word cab", None),
+        ("choice", "**Answer: Yes.**\nBecause it is.", "answer: yes"),
     ],
 )
 def test_readable__takes_off_what_models_put_around_an_answer(kind: str, output: str, line: str | None) -> None:
     assert prompts.readable(kind, output) == line
 
 
-@given(st.sampled_from(["number", "list"]), st.text(max_size=40).map(lambda text: f"answer: {text}"))
+@given(st.sampled_from(sorted(prompts.FORMS)), st.text(max_size=40).map(lambda text: f"answer: {text}"))
 def test_readable__gives_only_what_the_vote_can_read(kind: str, output: str) -> None:
     line = prompts.readable(kind, output)
     assert line is None or answer_of(kind, line) == line.removeprefix("answer: ")
