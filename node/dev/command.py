@@ -25,6 +25,8 @@ from protocol.constants import QUESTION_SIZE_MAX
 
 _QUESTIONS_MAX = 100_000
 _MINUTES_MAX = 10_000
+# Of the widest table: what goes to a file or a pipe has no edge to fold at.
+_WIDTH_OF_FILES = 100
 # Example question of the first part: of fixed seed, so that every first run shows the same one.
 _EXAMPLE_SEED = 7
 
@@ -89,6 +91,8 @@ async def _until_stopped(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace) -> int:
     console = Console(highlight=False, stderr=args.json)
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_FILES
     seed = args.seed if args.seed is not None else secrets.randbelow(1 << 31)
     plain: Screen = Quiet() if args.json else Lines()
     plain.phase(f"Starting {args.nodes} nodes, each a process with its own key and model ...")

@@ -74,10 +74,11 @@ def _accuracies(report: dict[str, Any]) -> Table:
 
 def _breakdown(report: dict[str, Any]) -> Table:
     """A row a skill and family: what the policies and each model got right, in per cent."""
-    table = Table(title="right, in per cent", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title="right, in per cent", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
     models = list(report["breakdown"][0]["models"]) if report["breakdown"] else []
-    for heading in ("skill, family", "asked", "network", "best", "route", *models):
-        table.add_column(heading, justify="left" if heading == "skill, family" else "right")
+    table.add_column("skill, family", no_wrap=True)
+    for heading in ("asked", "network", "best", "route", *models):
+        table.add_column(heading, justify="right", overflow="fold")
     for row in report["breakdown"]:
         values = [*(row["accuracy"][name] for name in _POLICIES), *row["models"].values()]
         name = row["skill"] if row["family"] is None else f"  {row['family']}"
