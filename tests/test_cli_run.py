@@ -116,6 +116,30 @@ def test_two_nodes__meet_and_answer_a_question(tmp_path: Path) -> None:
         assert first.end(signal.SIGTERM) == ExitCode.OK
 
 
+def test_paused_node__is_seen_by_others_finds_itself_in_order_and_stays_paused(tmp_path: Path) -> None:
+    home, other = str(tmp_path / "a"), str(tmp_path / "b")
+    with running(tmp_path / "a", "--model", "arith", "--requests-per-hour", "50") as first:
+        with running(tmp_path / "b", "--bootstrap", first.ready["addresses"][0]) as second:
+            second.logged("peer_connected")
+            assert tutti("pause", "--home", home).stdout.startswith("paused: this node takes no more work")
+            end = time.monotonic() + PATIENCE_S
+            while json.loads(tutti("peers", "--home", other, "--json").stdout)["peers"][0]["available"] is not False:
+                assert time.monotonic() < end
+            assert "takes no work" in tutti("peers", "--home", other).stdout
+            done = tutti("ask", "--home", other, "What is 12 + 30?")
+            assert "no answer: nobody bid on this question" in done.stderr
+            report = tutti("doctor", "--home", home, "--json")
+            assert report.returncode == ExitCode.OK, report.stdout
+            assert "paused by its owner" in report.stdout
+            for private in (str(tmp_path), first.ready["peer_id"], json.loads(Path(first.ready["api"]).read_text())["token"]):
+                assert private not in report.stdout
+        assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    with running(tmp_path / "a", "--model", "arith") as again:
+        assert again.ready["peer_id"] == first.ready["peer_id"]
+        assert json.loads(tutti("status", "--home", home, "--json").stdout)["availability"]["paused"] is True
+        assert tutti("resume", "--home", home).stdout.startswith("this node takes work again")
+
+
 def test_ask__without_peers_says_how_to_get_some(tmp_path: Path) -> None:
     with running(tmp_path) as node:
         done = tutti("ask", "--home", str(node.home), "What is 12 + 30?")
