@@ -195,7 +195,7 @@ def test_attack__over_the_wire_is_refused_and_leaves_nothing_behind(tmp_path: Pa
             assert port is not None
             network = preset("local").network
             attacking: asyncio.Future[None] = asyncio.ensure_future(
-                attack.run(Target("127.0.0.1", int(port), peer_id(key), key, network))  # type: ignore[arg-type]
+                attack.run(Target("127.0.0.1", int(port), peer_id(key), key, network))
             )
             core = node.executor.core
             await until(attacking, lambda: core.rejected[code] >= 50)
