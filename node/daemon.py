@@ -91,7 +91,7 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
         transport = Libp2pTransport(seed, list(config.listen_on), network=parameters.network, skills=skills, limits=limits)
         topics = {topic: f"{protocol_prefix(parameters.network)}/{topic}/1" for topic in TOPICS}
         for topic, name in topics.items():
-            transport.subscribe(name, _validator(parameters.network, topic))
+            transport.subscribe(name, _validator(parameters.network, topic, transport))
         stack.push_async_callback(transport.close)
         if engine is not None:
             stack.push_async_callback(engine.close)
@@ -227,8 +227,10 @@ def _declared(config: Config, known: PackagedModel | None, parameters: Parameter
     return {skill: priors.get(skill, _UNMEASURED_PERMILLE) for skill in offered if skill != GENERAL}
 
 
-def _validator(network: bytes, topic: str) -> Validator:
-    return lambda data: gossip.validate(data, network, topic, time.time_ns() // 1_000_000)[0]
+def _validator(network: bytes, topic: str, transport: Transport) -> Validator:
+    # It runs in the network's thread, alone: the gate needs no lock, and who is connected is the transport's to say.
+    gate = gossip.Gate(network, topic, lambda author: author == transport.peer or transport.is_connected(author))
+    return lambda data: gate.validate(data, time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000)[0]
 
 
 async def _watch_model(node: Running) -> None:

@@ -138,6 +138,10 @@ class Libp2pTransport:
         """The keys of peers with a channel, sorted."""
         return sorted(dict(self._links))
 
+    def is_connected(self, peer: bytes) -> bool:
+        """Whether there is a channel to `peer`; from any thread."""
+        return peer in self._links
+
     def counters(self) -> Mapping[str, int]:
         """A copy of all counters."""
         return dict(self._counters)

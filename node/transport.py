@@ -107,7 +107,7 @@ class Transport(Protocol):
         ...
 
     def subscribe(self, topic: str, validator: Validator) -> None:
-        """Receive `topic`; only before `start`. `validator` must be pure, and runs in the network's thread."""
+        """Receive `topic`; only before `start`. `validator` runs in the network's thread and touches nothing of another."""
         ...
 
     async def receive(self) -> TransportEvent:
@@ -116,6 +116,10 @@ class Transport(Protocol):
 
     def peers(self) -> list[bytes]:
         """The keys of all peers with a usable channel, sorted."""
+        ...
+
+    def is_connected(self, peer: bytes) -> bool:
+        """Whether there is a usable channel to `peer`; the one call for any thread."""
         ...
 
     def counters(self) -> Mapping[str, int]:

@@ -111,10 +111,16 @@ WINDOW_MS_MIN: Final = 150
 WINDOW_MS_MAX: Final = 1_500
 # Beacons an executor remembers its bids for, so that an award can be matched; the oldest of who has most goes first.
 BIDS_OPEN_MAX: Final = 1_024
-# Beacons of one requester that are answered: audits on loopback take a tenth of a second, two at a time, and whoever asks
-# all the questions that a node takes sends them at once.
-BEACON_MS: Final = 25
+# Beacons of one requester that are answered and passed on: in the mean ten a second, more than a household asks; at once as
+# many as a node takes questions, which is what the audits of a new network need as well.
+BEACON_MS: Final = 100
 BEACONS_BURST: Final = 256
+# Gossip of authors without a channel that is passed on, all together, by topic: a thousand nodes refresh their records 17
+# times a second. Every node pays for it, and their keys cost nothing.
+RELAY_MS: Final = 50
+RELAYS_BURST: Final = 256
+# Authors whose gossip is counted by themselves: all that can have a channel, and those that had one lately.
+GATE_AUTHORS_MAX: Final = 512
 # Awards of one task: five for each of three seats. Each carries the question, and bidders that all decline cost no more.
 AWARDS_MAX: Final = 16
 # Queued inferences a slot beyond which a rank sinks no further; that many cost a quarter of certainty.

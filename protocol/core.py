@@ -98,6 +98,7 @@ class Core:
         self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._auditing = False
+        self._refused = False
         self._restored = list(restored)
 
     # --- The contract
@@ -108,7 +109,11 @@ class Core:
         if self._restored:
             self._restore()
         self.availability.allowance.begin(now)
+        self._refused = False
         self._take(event)
+        if self._refused and not self._due():
+            # What was refused changed nothing, so there is nothing to look for: a flood costs its signatures alone.
+            return self._outbox.effects
         self._drain()
         self._advance()
         # What it just sent to itself may close a window or fill a seat: that need not wait for the next input.
@@ -116,6 +121,10 @@ class Core:
             self._drain()
             self._advance()
         return self._outbox.effects
+
+    def _due(self) -> bool:
+        due_ms = self.deadline()
+        return due_ms is not None and due_ms <= self._outbox.now.mono_ms
 
     def deadline(self) -> int | None:
         """The mono_ms at which `step(TimerFired(), now)` is due, None if nothing is waiting."""
@@ -271,6 +280,7 @@ class Core:
         except RemoteProtocolError as error:
             # Counted, not logged line by line: a flood must not become a flood of log lines.
             self.rejected[error.code] += 1
+            self._refused = True
 
     def _reaches(self, peer: bytes) -> bool:
         return peer == self.me or self.peers.is_connected(peer)

@@ -1,30 +1,81 @@
-"""What a gossip mesh may pass on: a pure verdict on each message, with the rule that it broke (specs/04-transport.md)."""
+"""What a gossip mesh may pass on: a pure verdict on each message, with the rule that it broke (specs/04-transport.md).
+
+A `Gate` adds what no message says of itself: how much its author has had passed on already. Every node of the network pays for
+a message that one passes on, so here a flood ends, and not where it arrives.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from protocol.capability import Record
-from protocol.envelope import check_for, check_fresh, open_envelope
+from protocol.constants import BEACON_MS, BEACONS_BURST, GATE_AUTHORS_MAX, RECORD_MS, RECORDS_BURST, RELAY_MS, RELAYS_BURST
+from protocol.envelope import Envelope, check_for, check_fresh, open_envelope
 from protocol.errors import RemoteProtocolError
 from protocol.messages import Beacon
 from protocol.outbox import BEACONS, RECORDS
+from protocol.rates import Bucket
 from protocol.schema import Message
 from protocol.verdict import Verdict
 
 _MESSAGE: dict[str, type[Message]] = {BEACONS: Beacon, RECORDS: Record}
-# Faults that an honest relay may bring about by being slow or by a clock that is off: they cost the relay nothing.
-_IGNORED = frozenset({"expired", "future"})
+# Faults that an honest relay may bring about by being slow, by a clock that is off, or because others flood: they cost the
+# relay nothing.
+_IGNORED = frozenset({"expired", "future", "flood"})
 
 
 def validate(data: bytes, network: bytes, topic: str, wall_ms: int) -> tuple[Verdict, str]:
     """The verdict on a message of `topic` ("beacons" or "records") and a short reason."""
+    return _judged(lambda: _checked(data, network, topic, wall_ms))
+
+
+def _judged(check: Callable[[], object]) -> tuple[Verdict, str]:
     try:
-        envelope = open_envelope(data)
-        check_for(envelope, network, frozenset((topic,)))
-        kind = _MESSAGE[topic]
-        if envelope.type != kind.TYPE:
-            raise RemoteProtocolError("type", f"a {envelope.type[:32]} on topic {topic}")
-        kind.parse(envelope.body)
-        check_fresh(envelope, wall_ms)
+        check()
     except RemoteProtocolError as error:
         return (Verdict.IGNORE if error.code in _IGNORED else Verdict.REJECT), error.code
     return Verdict.ACCEPT, ""
+
+
+def _checked(data: bytes, network: bytes, topic: str, wall_ms: int) -> Envelope:
+    envelope = open_envelope(data)
+    check_for(envelope, network, frozenset((topic,)))
+    kind = _MESSAGE[topic]
+    if envelope.type != kind.TYPE:
+        raise RemoteProtocolError("type", f"a {envelope.type[:32]} on topic {topic}")
+    kind.parse(envelope.body)
+    check_fresh(envelope, wall_ms)
+    return envelope
+
+
+class Gate:
+    """Verdicts on one topic that count authors: each that has a channel to us for itself, all others together."""
+
+    def __init__(self, network: bytes, topic: str, is_connected: Callable[[bytes], bool]) -> None:
+        self._network = network
+        self._topic = topic
+        self._is_connected = is_connected
+        self._authors: dict[bytes, Bucket] = {}
+        self._others = Bucket(RELAY_MS, RELAYS_BURST)
+
+    def validate(self, data: bytes, wall_ms: int, mono_ms: int) -> tuple[Verdict, str]:
+        """As `validate`; what is sound and too much is ignored."""
+        return _judged(lambda: self._check(data, wall_ms, mono_ms))
+
+    def _check(self, data: bytes, wall_ms: int, mono_ms: int) -> None:
+        # After the signature: nobody uses up the ration of another.
+        author = _checked(data, self._network, self._topic, wall_ms).sender
+        bucket = self._of(author, mono_ms) if self._is_connected(author) else self._others
+        if not bucket.spend(mono_ms):
+            raise RemoteProtocolError("flood", "more of this author, or of all authors without a channel, than is passed on")
+
+    def _of(self, author: bytes, mono_ms: int) -> Bucket:
+        if author not in self._authors:
+            if len(self._authors) >= GATE_AUTHORS_MAX:
+                # Full buckets say nothing; of the others the oldest goes, which has had the longest to fill again.
+                self._authors = {key: bucket for key, bucket in self._authors.items() if bucket.full_at_ms > mono_ms}
+                if len(self._authors) >= GATE_AUTHORS_MAX:
+                    del self._authors[next(iter(self._authors))]
+            beacons = self._topic == BEACONS
+            self._authors[author] = Bucket(BEACON_MS, BEACONS_BURST) if beacons else Bucket(RECORD_MS, RECORDS_BURST)
+        return self._authors[author]

@@ -347,6 +347,9 @@ class MemoryTransport:
     def peers(self) -> list[bytes]:
         return sorted(self.channels)
 
+    def is_connected(self, peer: bytes) -> bool:
+        return peer in self.channels
+
     def counters(self) -> Mapping[str, int]:
         return {}
 
