@@ -412,7 +412,7 @@ def _attack(name: str, run: Callable[[Target], Awaitable[None]]) -> Attack:
     return Attack(name, attack)
 
 
-def _peer_attack(name: str, act: Act, count: int = 2) -> Attack:
+def peer_attack(name: str, act: Act, count: int = 2) -> Attack:
     """By `count` peers."""
     return _attack(name, partial(_peers, count, act))
 
@@ -425,17 +425,17 @@ ATTACKS: tuple[Attack, ...] = (
     _attack("reconnects", reconnects),
     _attack("reconnects_at_once", reconnects_at_once),
     _attack("channels_come_and_go", channels_come_and_go),
-    _peer_attack("yamux_garbage", yamux_garbage),
-    _peer_attack("pings", pings),
-    _peer_attack("streams", streams),
-    _peer_attack("streams_left_open", streams_left_open),
-    _peer_attack("ignores_the_window", ignores_the_window),
-    _peer_attack("reads_nothing", reads_nothing, 8),
-    _peer_attack("never_finishes", never_finishes, 30),
-    _peer_attack("channel_garbage", channel_garbage),
-    _peer_attack("frame_flood", frame_flood),
-    _peer_attack("gossip_garbage", partial(_gossiping, _gossip_garbage)),
-    _peer_attack("gossip_junk", partial(_gossiping, _gossip_junk)),
-    _peer_attack("subscriptions", partial(_gossiping, _subscriptions)),
-    _peer_attack("gossip_control", partial(_gossiping, _control)),
+    peer_attack("yamux_garbage", yamux_garbage),
+    peer_attack("pings", pings),
+    peer_attack("streams", streams),
+    peer_attack("streams_left_open", streams_left_open),
+    peer_attack("ignores_the_window", ignores_the_window),
+    peer_attack("reads_nothing", reads_nothing, 8),
+    peer_attack("never_finishes", never_finishes, 30),
+    peer_attack("channel_garbage", channel_garbage),
+    peer_attack("frame_flood", frame_flood),
+    peer_attack("gossip_garbage", partial(_gossiping, _gossip_garbage)),
+    peer_attack("gossip_junk", partial(_gossiping, _gossip_junk)),
+    peer_attack("subscriptions", partial(_gossiping, _subscriptions)),
+    peer_attack("gossip_control", partial(_gossiping, _control)),
 )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from unittest import mock
 
+import pytest
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.io.exceptions import IOException
@@ -35,8 +36,10 @@ from protocol.core import Core
 from protocol.directory import record_key, skill_key
 from protocol.envelope import open_envelope, seal
 from protocol.events import AddressesChanged, Dial, Instant, MessageReceived
-from protocol.identity import KeySigner
+from protocol.identity import KeySigner, peer_id
 from protocol.messages import Beacon
+from tests.attack import Attack, Target
+from tests.attack_dht import ATTACKS, provide, put
 from tests.hostile import Attacker, attack
 from tests.support import PARAMETERS, REQUIREMENT_MAP, record
 
@@ -191,17 +194,6 @@ async def asked(attacker: Attacker, *requests: Message, raw: bytes = b"") -> lis
     with contextlib.suppress(IOException):
         await stream.reset()
     return answers
-
-
-def put(key: bytes, value: bytes) -> Message:
-    message = Message(type=Message.PUT_VALUE, key=key)
-    message.record.key, message.record.value = key, value
-    return message
-
-
-def provide(key: bytes, peer: bytes) -> Message:
-    named = Message.Peer(id=PEER_ID_PREFIX + peer, addrs=[Multiaddr("/ip4/127.0.0.1/tcp/9").to_bytes()])
-    return Message(type=Message.ADD_PROVIDER, key=key, providerPeers=[named])
 
 
 EVIL = b"\xaa" * 32
@@ -379,5 +371,44 @@ def test_other_implementation_of_the_messages__is_understood() -> None:
                     assert open_envelope(value).sender == provider.key
 
             await attack(first.transport.addresses()[0], act)
+
+    run(work)
+
+
+# What the victim has counted when an attack is under way, and so many of it.
+SEEN = {
+    "dht_garbage": ("guard_dht_garbage", 4),
+    "dht_flood": ("dht_over_rate", 1),
+    "dht_silence": ("dht_too_many_streams", 10),
+    "dht_poison": ("dht_refused", 20),
+}
+
+
+@pytest.mark.parametrize("hostile", ATTACKS, ids=lambda hostile: hostile.name)
+def test_attack__leaves_the_directory_working(hostile: Attack) -> None:
+    async def work() -> None:
+        async with nodes(3) as (first, provider, seeker):
+            await provider.announce("arith")
+            host, port = first.transport.addresses()[0].split("/")[2:5:2]
+            target = Target(host, int(port), peer_id(first.key), first.key, NETWORK)
+            attacking = asyncio.ensure_future(hostile.run(target))
+            counter, count = SEEN[hostile.name]
+            while first.transport.counters().get(counter, 0) < count:
+                assert not attacking.done()
+                assert provider.key in await seeker.finds()
+            late = Node(8)
+            await late.transport.start()
+            try:
+                await late.transport.dial(first.transport.addresses()[0])
+                assert await late.announce("arith") >= 1
+                # Whoever comes during the attack is found as well, and the poison is nobody that can be reached.
+                assert {provider.key, late.key} <= await seeker.finds()
+            finally:
+                await late.transport.close()
+            attacking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await attacking
+            assert "restarts" not in first.transport.counters()
+            assert provider.key in await seeker.finds()
 
     run(work)

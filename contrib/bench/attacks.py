@@ -61,11 +61,11 @@ FDS_MAX: Final = 4
 
 
 def attacks() -> tuple[Attack, ...]:
-    """Both tables."""
+    """All tables."""
     # Here and not above: the attackers' process alone pays for what they import.
-    from tests import attack_protocol, attack_wire  # noqa: PLC0415
+    from tests import attack_dht, attack_protocol, attack_wire  # noqa: PLC0415
 
-    return (*attack_wire.ATTACKS, *attack_protocol.ATTACKS)
+    return (*attack_wire.ATTACKS, *attack_dht.ATTACKS, *attack_protocol.ATTACKS)
 
 
 @dataclass
