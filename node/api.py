@@ -154,6 +154,8 @@ class Api:
                 "uptime_s": round(time.monotonic() - node.started),
                 "clock_jumped_ms": wall_ms - node.started_wall_ms - round(1_000 * (time.monotonic() - node.started)),
                 "config": node.config.model_dump(),
+                "clock_off_ms": core.clocks.off_ms,
+                "peers_clock_off": core.clocks.peers_off,
                 "unreached": dict(sorted(node.unreached.items())),
                 "peers_connected": len(node.transport.peers()),
                 "peers_known": len(core.peers.all()),

@@ -40,6 +40,8 @@ SEEN_SENDERS_MAX: Final = 512
 WATERMARK_STEP_MS: Final = 1_000
 
 # --- Capability records (specs/05-capability.md)
+# A record older than this is signed anew for a peer that connects, which tells by its date how far the clocks differ.
+RECORD_FRESH_MS: Final = 5_000
 RECORD_REFRESH_MS: Final = 60_000
 RECORD_SKILLS_MAX: Final = 32
 RECORD_ADDRESSES_MAX: Final = 8
@@ -171,6 +173,7 @@ assert CLOCK_SKEW_MS_MAX < LIFETIME_MS_MAX
 assert DEADLINE_MS_DEFAULT <= DEADLINE_MS_MAX < LIFETIME_MS_MAX
 assert LEASE_MS_MIN <= LEASE_MS < DEADLINE_MS_DEFAULT
 assert WINDOW_MS_MIN < WINDOW_MS_MAX < DEADLINE_MS_DEFAULT
+assert RECORD_FRESH_MS < CLOCK_SKEW_MS_MAX
 assert RECORD_REFRESH_MS * 3 <= RECORD_LIFETIME_MS_MAX
 assert QUESTION_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert RESULT_TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX

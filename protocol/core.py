@@ -16,6 +16,7 @@ from protocol.allowance import Allowance, Caps
 from protocol.audits import Audits
 from protocol.availability import Availability
 from protocol.capability import GENERAL, Record
+from protocol.clocks import Clocks
 from protocol.conclusion import outcome_of
 from protocol.constants import (
     AUDITS_AT_ONCE_MAX,
@@ -23,6 +24,7 @@ from protocol.constants import (
     DEADLINE_MS_DEFAULT,
     DEADLINE_MS_MAX,
     QUESTION_SIZE_MAX,
+    RECORD_FRESH_MS,
     RECORD_REFRESH_MS,
     SEATS_DEFAULT,
     TASKS_MAX,
@@ -85,6 +87,7 @@ class Core:
         self._own = own
         self._record_data = b""
         self._record_at_ms: int | None = None
+        self._record_issued_ms = 0
         self._outbox = Outbox(signer, parameters.network)
         self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
         self._watermark_ms = 0
@@ -92,6 +95,7 @@ class Core:
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers)
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
+        self.clocks = Clocks(self._outbox)
         self._revisions = Revisions(self._outbox, parameters.revision)
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
         self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
@@ -181,11 +185,12 @@ class Core:
             case MessageReceived():
                 self._receive(event.data, event.source)
             case PeerConnected():
-                self.peers.connect(event.peer, self._record())
+                self.peers.connect(event.peer, self._fresh_record())
                 self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
             case PeerLost():
                 self.peers_lost += 1
                 self.peers.lose(event.peer)
+                self.clocks.forget(event.peer)
                 self._requester.on_unreachable(event.peer)
                 self._execution.on_peer_lost(event.peer)
                 self._outbox.log("info", "peer_lost", {"peer": event.peer.hex()})
@@ -262,6 +267,8 @@ class Core:
         try:
             envelope = open_envelope(data)
             check_for(envelope, self.parameters.network, self._recipients)
+            if envelope.type == RECORD and source == envelope.sender and self.peers.is_connected(source):
+                self.clocks.observe(source, envelope.issued_ms)
             check_fresh(envelope, self._outbox.now.wall_ms)
             if envelope.type == RECORD:
                 self._on_record(envelope, data, source)
@@ -424,20 +431,27 @@ class Core:
 
     # --- This node's own record
 
-    def _record(self) -> bytes:
+    def _fresh_record(self) -> bytes:
+        """The own record, signed a moment ago: the peer that gets it reads our clock from it."""
         if not self._record_data:
             self._issue_record()
+        elif abs(self._outbox.now.wall_ms - self._record_issued_ms) > RECORD_FRESH_MS:
+            self._seal_record()
         return self._record_data
 
     def _issue_record(self) -> None:
+        self._seal_record()
+        self._record_at_ms = self._outbox.now.mono_ms + RECORD_REFRESH_MS
+        self._outbox.emit(Publish(RECORDS, self._record_data))
+
+    def _seal_record(self) -> None:
         now = self._outbox.now
         # The clock as sequence number survives a lost database; never lower than the last one if the clock went back.
         available = self.availability.for_others
         self._own = replace(self._own, sequence=max(self._own.sequence + 1, now.wall_ms), available=available)
         self._record_data = self._outbox.seal_record(self._own)
-        self._record_at_ms = now.mono_ms + RECORD_REFRESH_MS
+        self._record_issued_ms = now.wall_ms
         self._outbox.emit(Persist("node", b"sequence", str(self._own.sequence).encode()))
-        self._outbox.emit(Publish(RECORDS, self._record_data))
 
     # --- Restart
 

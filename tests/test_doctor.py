@@ -287,15 +287,26 @@ def test_node__that_runs_is_asked(tmp_path: Path, capsys: Capture) -> None:
     with_node(tmp_path, check)
 
 
+def told(jumped_ms: int = 0, off_ms: int = 0, peers_off: int = 0) -> dict[str, int]:
+    return {"clock_jumped_ms": jumped_ms, "clock_off_ms": off_ms, "peers_clock_off": peers_off}
+
+
+def test_clock__that_is_not_the_peers_is_told_by_how_much() -> None:
+    (own,) = links.clock(told(off_ms=-3_600_000, peers_off=3))
+    assert (own.level, own.text) == (Level.FAIL, "this machine's clock is 3600 s behind those of most peers")
+    (theirs,) = links.clock(told(peers_off=1))
+    assert (theirs.level, theirs.text) == (Level.WARN, "the clocks of 1 peer differ from this one's")
+
+
 def test_node__whose_clock_was_moved_is_told(tmp_path: Path, capsys: Capture) -> None:
     async def check(node: Served) -> None:
         assert (await node.call("GET", "/v1/status"))[1]["clock_jumped_ms"] in range(-500, 500)
         moved = replace(node.node, started_wall_ms=node.node.started_wall_ms + 3_600_000)
-        (found,) = links.clock({"clock_jumped_ms": -3_600_000})
+        (found,) = links.clock(told(-3_600_000))
         assert (found.level, moved.started_wall_ms) == (Level.FAIL, node.node.started_wall_ms + 3_600_000)
         assert found.text.startswith("the clock was put back by 3600 s")
-        assert [row.level for row in links.clock({"clock_jumped_ms": 60_000})] == [Level.WARN]
-        assert list(links.clock({"clock_jumped_ms": 100})) == []
+        assert [row.level for row in links.clock(told(60_000))] == [Level.WARN]
+        assert list(links.clock(told(100))) == []
 
     with_node(tmp_path, check)
     assert capsys.readouterr().err == ""

@@ -101,7 +101,13 @@ def bootstraps_alone(bootstraps: Sequence[str]) -> Iterator[Finding]:
 
 
 def clock(status: Json) -> Iterator[Finding]:
-    """Whether the clock was moved while the node ran."""
+    """Whether the clock is that of the peers, and was moved while the node ran."""
+    if off_ms := status["clock_off_ms"]:
+        text = f"this machine's clock is {abs(off_ms) // 1_000} s {'ahead of' if off_ms > 0 else 'behind'} those of most peers"
+        yield fail("clock", text, "set it, for example with timedatectl set-ntp true")
+    elif status["peers_clock_off"]:
+        text = f"the clocks of {number(status['peers_clock_off'], 'peer')} differ from this one's"
+        yield warn("clock", text, "the log says by how much; look at this machine's clock too if that is its only peer")
     jumped_ms = status["clock_jumped_ms"]
     if abs(jumped_ms) < _JUMP_MS:
         return
