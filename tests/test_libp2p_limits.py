@@ -67,19 +67,18 @@ async def say(attacker: Attacker, data: bytes) -> None:
 
 def test_stream_that_was_reset__keeps_none_of_its_data() -> None:
     async def main() -> None:
-        async with pair() as it:
+        async with pair(Limits(streams_per_connection=4)) as it:
 
             async def act(attacker: Attacker) -> None:
-                for number in range(101, 141, 2):
-                    await say(attacker, frame(number, FLAG_SYN, encode_varint_prefixed(b"x" * 2_000)))
-                    for _ in range(3):
-                        await say(attacker, frame(number, 0, bytes(60_000)))
+                for number in range(101, 161, 2):  # some are refused, some negotiate badly
+                    await say(attacker, frame(number, FLAG_SYN, encode_varint_prefixed(b"x" * 60_000)))
                 await ping(attacker)
                 muxed = muxer_of(it, attacker)
-                assert sum(map(len, muxed.stream_buffers.values())) <= DEFAULT_WINDOW_SIZE  # one may be in the act
+                assert sum(map(len, muxed.stream_buffers.values())) <= 4 * 60_000  # those in the act
                 assert len(muxed.streams) < 8
 
             await it.attack(act)
+            assert it.hits("guard_too_many_streams")
             await it.still_serves()
 
     asyncio.run(main())
