@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from protocol.capability import Record
-from protocol.constants import DEADLINE_MS_DEFAULT, DIAL_BACKOFF_MS_MIN, LEASE_MS, PROGRESS_SHARE, RECORD_REFRESH_MS
+from protocol.constants import (
+    DEADLINE_MS_DEFAULT,
+    DIAL_BACKOFF_MS_MIN,
+    DIAL_JITTER_SHARE,
+    LEASE_MS,
+    PROGRESS_SHARE,
+    RECORD_REFRESH_MS,
+)
 from protocol.events import CancelInference, Deliver, Dial, EffectDone, Infer, Persist, Publish, Send, TimerFired
 from protocol.identity import KeySigner
 from protocol.messages import Accept, Award, Beacon, Bid, Cancel, Decline, Progress, Result, input_hash
@@ -276,11 +283,13 @@ def test_dial__that_fails_is_told_and_tried_again_after_the_backoff(driver: Driv
         **{name: getattr(record(), name) for name in Record.RULES} | {"addresses": (address_of(stranger.public_key),)}
     )
     driver.receive(peer, driver.sealed(stranger, where))
-    driver.wait(8 * DIAL_BACKOFF_MS_MIN + DIAL_BACKOFF_MS_MIN // 2)
+    driver.wait(9 * DIAL_BACKOFF_MS_MIN)
     at_ms = [at_ms for at_ms, key in driver.dials if key == stranger.public_key]
-    assert [later - earlier for earlier, later in itertools.pairwise(at_ms)] == [
-        DIAL_BACKOFF_MS_MIN << number for number in range(3)
-    ]
+    waits_ms = [later - earlier for earlier, later in itertools.pairwise(at_ms)]
+    assert len(waits_ms) == 3
+    for number, wait_ms in enumerate(waits_ms):
+        backoff_ms = DIAL_BACKOFF_MS_MIN << number
+        assert backoff_ms <= wait_ms <= backoff_ms + backoff_ms // DIAL_JITTER_SHARE
     dials = [effect.effect for effect in driver.effects if isinstance(effect, Dial)]
     assert [done.effect for done in driver.done if done.error] == dials
     driver.reach(stranger, possible=True)
