@@ -37,7 +37,7 @@ from libp2p.transport.tcp import tcp
 from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
-from node.transport import Validator
+from node.transport import GOSSIP_SIZE_MAX, Validator
 from protocol.verdict import Verdict
 
 T = TypeVar("T")
@@ -50,9 +50,14 @@ WINDOW_STEP = yamux.DEFAULT_WINDOW_SIZE // 4
 # A name of a protocol in a negotiation; ours have 40 bytes.
 NEGOTIATION_SIZE_MAX = 1024
 
+# An RPC of ours holds one message of at most 64 KiB. Each peer can make us hold one that it does not finish.
+RPC_SIZE_MAX = 1 << 17
+
 # Gossip waiting for a slow peer: five seconds of the network's whole budget in messages of 1 KiB, or 16 of the largest.
 QUEUE_PER_PEER = 1024
 QUEUE_BYTES_PER_PEER = 1 << 20
+
+assert RPC_SIZE_MAX >= 2 * GOSSIP_SIZE_MAX
 
 Hits = Counter[str]
 
@@ -227,7 +232,7 @@ class BoundedQueue(RpcQueue):
     """Gossip that waits for one peer. Stock bounds the RPCs and not their bytes, and its 32 are fewer than our bursts."""
 
     def __init__(self) -> None:
-        super().__init__(max_size=QUEUE_PER_PEER)
+        super().__init__(max_size=QUEUE_PER_PEER, max_message_size=RPC_SIZE_MAX)
         self.bytes_waiting = 0
 
     def push(self, rpc: rpc_pb2.RPC, priority: bool = False) -> bool:  # noqa: FBT001, FBT002 - as in the base class

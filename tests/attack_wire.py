@@ -34,6 +34,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 from libp2p.utils import encode_varint_prefixed
 
 from node.libp2p_channel import channel_protocol
+from node.libp2p_guards import RPC_SIZE_MAX
 from node.transport import FRAME_SIZE_MAX, GOSSIP_SIZE_MAX
 from protocol.genesis import protocol_prefix
 from protocol.outbox import TOPICS
@@ -290,7 +291,7 @@ async def never_finishes(attacker: Attacker, target: Target) -> None:
     gossips = [await attacker.stream(MESHSUB) for _ in range(4)]
     await channel.write(FRAME_SIZE_MAX.to_bytes(4, "big") + bytes(FRAME_SIZE_MAX - 100))
     for stream in gossips:
-        await stream.write(encode_varint_prefixed(bytes(1 << 18))[:-100])
+        await stream.write(encode_varint_prefixed(bytes(RPC_SIZE_MAX))[:-100])
     while True:
         await trio.sleep(1)
         await channel.write(b"\x00")
@@ -363,7 +364,7 @@ def _gossip_junk(target: Target) -> Iterator[bytes]:
         yield _rpc(rpc_pb2.RPC(publish=small))
         yield _rpc(rpc_pb2.RPC(publish=[rpc_pb2.Message(data=os.urandom(GOSSIP_SIZE_MAX), topicIDs=topics[:1])]))
         yield _rpc(rpc_pb2.RPC(publish=[rpc_pb2.Message(data=_DEEP + os.urandom(8), topicIDs=topics[:1])]))
-        yield _rpc(rpc_pb2.RPC(publish=[rpc_pb2.Message()] * 100_000))
+        yield _rpc(rpc_pb2.RPC(publish=[rpc_pb2.Message()] * 60_000))
 
 
 def _subscriptions(target: Target) -> Iterator[bytes]:
@@ -378,7 +379,7 @@ def _control(target: Target) -> Iterator[bytes]:
     """Announces and asks for what there is not, grafts and prunes itself without end."""
     for topic in itertools.cycle(_topics(target)):
         rpc = rpc_pb2.RPC()
-        ids = [os.urandom(32) for _ in range(200)]
+        ids = [os.urandom(32) for _ in range(100)]
         for _ in range(8):
             rpc.control.ihave.add(topicID=topic, messageIDs=ids)
             rpc.control.iwant.add(messageIDs=ids)
