@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocol import exercises
+from protocol.capability import GENERAL
 from protocol.constants import AUDIT_PAUSE_MS, AUDITS_TARGET, SEATS_DEFAULT
 from protocol.evidence import EvidenceBook
 from protocol.exercises import Exercise
@@ -47,6 +48,8 @@ class Audits:
 
         This is the only place where a declared prior is read.
         """
+        if skill != GENERAL and skill not in self._exercises:
+            return []  # nothing can audit it, so nobody is waited for
         wall_ms, mono_ms = self._outbox.now.wall_ms, self._outbox.now.mono_ms
         return sorted(
             (

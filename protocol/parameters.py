@@ -30,6 +30,9 @@ from protocol.schema import Message, Rule, integer, items, string
 
 DOMAIN: Final = b"tutti/parameters/1\x00"
 
+# Generated questions stay above .45; "the square root of 16" and "10 percent of 50" lie just below .4.
+SIMILARITY_MIN_TINY: Final = 400
+
 _EXERCISE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}/[a-z][a-z0-9_-]{0,31}")
 _SKILL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -72,17 +75,23 @@ Skill.check_table()
 
 @dataclass(frozen=True)
 class Parameters:
-    """A network's identity and rules. Nodes of different networks never read each other's messages."""
+    """A network's identity and rules. Nodes of different networks never read each other's messages.
+
+    A question whose nearest example is below `similarity_min` (squared cosine in thousandths) is `general`.
+    """
 
     genesis: Genesis
     revision: int
     skills: Mapping[str, Skill]
+    similarity_min: int = SIMILARITY_MIN_TINY
 
     def __post_init__(self) -> None:
         if type(self.revision) is not int or not 0 < self.revision <= REVISION_MAX:
             raise LocalProtocolError(f"parameters: revision is not an integer in 1..{REVISION_MAX}")
         if len(self.skills) > RECORD_SKILLS_MAX:
             raise LocalProtocolError(f"parameters: more than {RECORD_SKILLS_MAX} skills")
+        if type(self.similarity_min) is not int or not 0 <= self.similarity_min <= 1_000:  # noqa: PLR2004 - thousandths
+            raise LocalProtocolError("parameters: similarity_min is not an integer in 0..1000")
         for name in self.skills:
             if not _SKILL_NAME.fullmatch(name) or name == GENERAL:
                 raise LocalProtocolError("parameters: a skill's name is not lower-case letters and digits, or is general")
@@ -100,21 +109,27 @@ class Parameters:
 
     def body(self) -> dict[str, canonical.Value]:
         """What the founder signs, without the network that they are for."""
-        return {"revision": self.revision, "skills": {name: self.skills[name].body() for name in sorted(self.skills)}}
+        return {
+            "revision": self.revision,
+            "similarity_min": self.similarity_min,
+            "skills": {name: self.skills[name].body() for name in sorted(self.skills)},
+        }
 
     @classmethod
     def parse(cls, genesis: Genesis, body: Mapping[str, canonical.Value]) -> Self:
         """The parameters in `body`; raises `RemoteProtocolError` that names what is wrong. The signature is `check`'s."""
-        revision, skills = body.get("revision"), body.get("skills")
-        if len(body) != 2 or type(revision) is not int or not isinstance(skills, dict):  # noqa: PLR2004 - these two
-            raise RemoteProtocolError("fields", "parameters: not a revision and a map of skills")
+        if body.keys() != {"revision", "similarity_min", "skills"}:
+            raise RemoteProtocolError("fields", "parameters: not revision, similarity_min and skills")
+        revision, similarity_min, skills = body["revision"], body["similarity_min"], body["skills"]
+        if type(revision) is not int or type(similarity_min) is not int or not isinstance(skills, dict):
+            raise RemoteProtocolError("field", "parameters: not two integers and a map of skills")
         found = {}
         for name, skill in skills.items():
             if not isinstance(skill, dict):
                 raise RemoteProtocolError("fields", "parameters: a skill is not a map")
             found[name] = Skill.parse(skill)
         try:
-            return cls(genesis, revision, MappingProxyType(found))
+            return cls(genesis, revision, MappingProxyType(found), similarity_min)
         except LocalProtocolError as error:
             raise RemoteProtocolError("field", str(error)) from error
 

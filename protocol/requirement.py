@@ -25,9 +25,6 @@ _OPERATORS: Final = re.compile(r"(?<=0) ?([-+*]) ?(?=0)")
 _BUCKETS: Final = 1 << 16
 # A question is compared by its start; a long preamble would only cost time.
 _LENGTH_MAX: Final = 512
-# Least squared cosine, in thousandths, with the nearest example. Generated questions stay above .45; "the square root of 16"
-# and "10 percent of 50" lie just below .4.
-_SIMILARITY_MIN: Final = 400
 # With all words folded that differ, what is left must agree more: "who is the tallest man" and "who is the tallest" are at .54,
 # "please reverse the word banana" without its full stop at .69.
 _PATTERN_SIMILARITY_MIN: Final = 550
@@ -102,6 +99,7 @@ class RequirementMap:
     """Maps texts to skills by a network's examples."""
 
     def __init__(self, parameters: Parameters) -> None:
+        self._similarity_min = parameters.similarity_min
         self._examples: list[_Example] = []
         self._pattern_words: set[str] = set()
         for skill in sorted(parameters.skills):
@@ -126,7 +124,7 @@ class RequirementMap:
             similarity = example.similarity(*compared[example.pattern])
             if similarity > best.similarity:
                 best = Requirement(example.skill, similarity)
-        return best if best.similarity >= _SIMILARITY_MIN else Requirement(GENERAL, best.similarity)
+        return best if best.similarity >= self._similarity_min else Requirement(GENERAL, best.similarity)
 
     def _unknown_words_folded(self, folded: str) -> str:
         return _WORD.sub(lambda found: found[0] if found[0] in self._pattern_words else _ANY_WORD, folded)

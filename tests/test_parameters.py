@@ -59,6 +59,9 @@ def test_parameters__read_back_are_the_same() -> None:
         {"revision": REVISION_MAX + 1},
         {"revision": True},
         {"revision": "1"},
+        {"similarity_min": -1},
+        {"similarity_min": 1_001},
+        {"similarity_min": None},
         {"skills": []},
         {"skills": {"general": SKILL.body()}},
         {"skills": {"Arith": SKILL.body()}},
@@ -91,7 +94,7 @@ def test_parameters__that_break_a_rule_are_refused(change: dict[str, Any]) -> No
 )
 def test_skill__that_breaks_a_rule_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RemoteProtocolError):
-        Parameters.parse(GENESIS, {"revision": 1, "skills": {"s": SKILL.body() | change}})
+        Parameters.parse(GENESIS, PARAMETERS.body() | {"skills": {"s": SKILL.body() | change}})
 
 
 def test_parameters__too_large_to_be_signed_are_refused() -> None:
@@ -99,13 +102,14 @@ def test_parameters__too_large_to_be_signed_are_refused() -> None:
     with pytest.raises(LocalProtocolError, match=f"more than {ENVELOPE_SIZE_MAX}"):
         Parameters(GENESIS, 1, {"s": large})
     with pytest.raises(RemoteProtocolError):
-        Parameters.parse(GENESIS, {"revision": 1, "skills": {"s": large.body()}})
+        Parameters.parse(GENESIS, PARAMETERS.body() | {"skills": {"s": large.body()}})
 
 
 def test_exercises__of_a_later_version_audit_nothing_and_break_nothing() -> None:
     assert SKILL.audited_by == (("arith", "add"),)
 
 
+FIELDS = ("revision", "similarity_min", "skills", "more")
 json_like: st.SearchStrategy[Value] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -113,9 +117,12 @@ json_like: st.SearchStrategy[Value] = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(("revision", "skills", "more")), json_like), st.dictionaries(st.text(), json_like))
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), json_like),
+    st.dictionaries(st.text(), json_like),
+)
 def test_parameters__of_any_values_give_parameters_or_the_peers_error(body: dict[str, Value], skill: dict[str, Value]) -> None:
-    one_skill: dict[str, Value] = {"revision": 1, "skills": {"s": SKILL.body() | skill}}
+    one_skill: dict[str, Value] = PARAMETERS.body() | {"skills": {"s": SKILL.body() | skill}}
     for fields in (body, one_skill):
         try:
             parsed = Parameters.parse(GENESIS, fields)

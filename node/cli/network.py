@@ -20,9 +20,14 @@ from node.networks import BOOTSTRAPS_MAX, Network, load, parse, read, render
 from protocol.errors import LocalProtocolError
 from protocol.genesis import NONCE_SIZE, Genesis
 from protocol.identity import KeySigner, peer_id
-from protocol.parameters import TINY_SKILLS, Parameters, Skill
+from protocol.instruct import INSTRUCT_SKILLS, SIMILARITY_MIN_INSTRUCT
+from protocol.parameters import SIMILARITY_MIN_TINY, TINY_SKILLS, Parameters, Skill
 
-SKILL_SETS: Final[Mapping[str, Mapping[str, Skill]]] = {"tiny": TINY_SKILLS}
+# The skills, and how near a question must be to one.
+SKILL_SETS: Final[Mapping[str, tuple[Mapping[str, Skill], int]]] = {
+    "tiny": (TINY_SKILLS, SIMILARITY_MIN_TINY),
+    "instruct": (INSTRUCT_SKILLS, SIMILARITY_MIN_INSTRUCT),
+}
 
 _NAME_SHOWN: Final = 80
 
@@ -80,7 +85,7 @@ def _new(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UserError(f"cannot make {key_file.parent}: {error.strerror}; choose another home with --home") from error
     founder = KeySigner(load_or_create_seed(key_file)[0])
-    parameters = Parameters(Genesis(args.name, founder.public_key, nonce), 1, SKILL_SETS[args.skill_set])
+    parameters = Parameters(Genesis(args.name, founder.public_key, nonce), 1, *SKILL_SETS[args.skill_set])
     network = Network(parameters, parameters.signed_by(founder), bootstrap)
     try:
         with file.open("xb") as handle:
@@ -145,9 +150,10 @@ def _revise(args: argparse.Namespace) -> int:
     founder = KeySigner(load_or_create_seed(key_file)[0])
     if founder.public_key != genesis.founder:
         raise UserError(f"the key in {key_file} is not that of the founder in {args.file}: the genesis was altered")
-    skills = edited.parameters.skills if args.skill_set is None else SKILL_SETS[args.skill_set]
+    kept = (edited.parameters.skills, edited.parameters.similarity_min)
+    chosen = kept if args.skill_set is None else SKILL_SETS[args.skill_set]
     try:
-        parameters = Parameters(genesis, edited.parameters.revision + 1, skills)
+        parameters = Parameters(genesis, edited.parameters.revision + 1, *chosen)
     except LocalProtocolError as error:
         raise UserError(str(error)) from error
     network = replace(edited, parameters=parameters, signature=parameters.signed_by(founder))
