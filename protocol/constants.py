@@ -65,6 +65,8 @@ DIAL_DELAY_MS: Final = 200
 JOIN_MS: Final = 250
 DIAL_BACKOFF_MS_MIN: Final = 1_000
 DIAL_BACKOFF_MS_MAX: Final = 60_000
+# Of a met peer whose record is over, while there are other peers: hundreds that are gone for good must cost next to nothing.
+DIAL_BACKOFF_GONE_MS_MAX: Final = 900_000
 # Up to this share of a wait is added by lot, or all nodes would come back to a restarted one in the same instant.
 DIAL_JITTER_SHARE: Final = 4
 # Dials under way, and those of peers that one source named and nobody has met: what one source makes up cannot keep the
@@ -179,6 +181,7 @@ assert QUESTION_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert RESULT_TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
 assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
+assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
 assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
 assert PEERS_MAX <= STRANGERS_BURST
 assert RECORD_MS < RECORD_REFRESH_MS

@@ -18,6 +18,7 @@ from protocol.constants import (
     BEACON_MS,
     BEACONS_BURST,
     CONNECTIONS_TARGET,
+    DIAL_BACKOFF_GONE_MS_MAX,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
     DIAL_DELAY_MS,
@@ -172,6 +173,8 @@ class PeerTable:
         peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
         self._mark_unsaved(key, peer)
         self._wait(peer)
+        if not self.connected():
+            self._begin_anew()
 
     def learn(self, envelope: Envelope, data: bytes, source: bytes | None) -> None:
         """Take in a record; raises `RemoteProtocolError` if a later one is known. The same one again is no fault."""
@@ -195,6 +198,8 @@ class PeerTable:
             if moved or self._outbox.now.wall_ms >= peer.saved_at_ms + PEER_SAVE_AGAIN_MS:
                 self._mark_unsaved(key, peer)
         elif peer.dialling is None:
+            if peer.backoff_ms > DIAL_BACKOFF_MS_MAX:
+                peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, 0  # it was gone, and lives
             # Both ends learn of each other at the same time; the smaller key dials at once, the other only if that failed.
             delay_ms = 0 if self._outbox.me < key else DIAL_DELAY_MS
             peer.dial_at_ms = max(peer.dial_at_ms, self._outbox.now.mono_ms + delay_ms)
@@ -206,7 +211,8 @@ class PeerTable:
             if peer.dialling == effect:
                 peer.dialling, peer.dialled, peer.tried = None, (), True
                 self._wait(peer)
-                peer.backoff_ms = min(2 * peer.backoff_ms, DIAL_BACKOFF_MS_MAX)
+                gone = peer.record_expires_ms <= self._outbox.now.wall_ms and bool(self.connected())
+                peer.backoff_ms = min(2 * peer.backoff_ms, DIAL_BACKOFF_GONE_MS_MAX if gone else DIAL_BACKOFF_MS_MAX)
                 self._schedule(self._outbox.now.mono_ms)  # another one may have waited for this dial to end
                 return True
         return False
@@ -274,6 +280,14 @@ class PeerTable:
         jitter_ms = lot * (peer.backoff_ms // DIAL_JITTER_SHARE) >> 32
         peer.dial_at_ms = self._outbox.now.mono_ms + peer.backoff_ms + jitter_ms
         self._schedule(peer.dial_at_ms)
+
+    def _begin_anew(self) -> None:
+        """No peer is left: whoever was met is dialled as after a start, however long it did not answer."""
+        now_ms = self._outbox.now.mono_ms
+        for peer in self._peers.values():
+            if peer.meeting is not None and peer.backoff_ms > DIAL_BACKOFF_MS_MIN:
+                peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, now_ms
+                self._schedule(now_ms)
 
     def _schedule(self, mono_ms: int) -> None:
         self._next_dial_ms = mono_ms if self._next_dial_ms is None else min(self._next_dial_ms, mono_ms)

@@ -9,6 +9,7 @@ import pytest
 from protocol.capability import Record
 from protocol.constants import (
     CLOCK_SKEW_MS_MAX,
+    DIAL_BACKOFF_GONE_MS_MAX,
     DIALS_PER_SOURCE_MAX,
     DIALS_PER_TARGET_MAX,
     LIFETIME_MS_MAX,
@@ -78,6 +79,35 @@ def test_saved_peer__is_dialled_for_ever() -> None:
         again.step(EffectDone(found[-1].effect, error="refused"))
         again.wait(2 * 60_000)
         assert len(dials(again.effects)) > len(found)
+
+
+def test_saved_peer_that_is_gone__costs_little_until_it_lives_or_nobody_else_does() -> None:
+    bench = Bench()
+    gone, there = peers(2)
+    met(bench, gone, at("/sim/gone"))
+    again = restarted(bench, 5 * DAY_MS)
+    again.join(there, at("/sim/there"))
+    answered: list[Dial] = []
+
+    def dialled_in(for_ms: int) -> int:
+        count, end_ms = 0, again.mono_ms + for_ms
+        while again.mono_ms < end_ms:
+            for dial in dials(again.effects)[len(answered) :]:
+                answered.append(dial)
+                count += dial.peer == gone.public_key
+                again.step(EffectDone(dial.effect, error="no answer"))
+            again.wait(5_000)
+        return count
+
+    dialled_in(3 * DIAL_BACKOFF_GONE_MS_MAX)
+    assert 2 <= dialled_in(3 * DIAL_BACKOFF_GONE_MS_MAX) <= 3
+    # Its record comes: it lives, and is dialled as often as anybody.
+    told(again, there.public_key, gone, at("/sim/gone", 50))
+    assert dialled_in(60_000) >= 3
+    dialled_in(4 * DIAL_BACKOFF_GONE_MS_MAX)
+    # The last peer goes: whoever was met is tried again as after a start.
+    again.step(PeerLost(there.public_key))
+    assert dialled_in(60_000) >= 3
 
 
 def test_saved_peer__is_a_hint_and_no_record() -> None:
