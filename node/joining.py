@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 ALONE_MS = 60_000
 # How often it looks whom to dial and whether it is alone.
 _TICK_S = 0.5
-_REASON_SIZE_MAX = 160
+# The whole line must fit a field of the log.
+_REASON_SIZE_MAX = 120
 
 
 @dataclass(slots=True)
@@ -66,14 +67,16 @@ class Bootstraps:
             found.append((key, hint.address))
         return found
 
-    def ended(self, key: bytes, reason: str, now_ms: int) -> None:
-        """A dial is over; `reason` says why it failed, empty if it did not."""
+    def ended(self, key: bytes, reason: str, now_ms: int) -> bool:
+        """A dial is over; `reason` says why it failed, empty if it did not. Whether that is news."""
         hint = self._hints[key]
+        news = reason != hint.reason
         hint.dialling, hint.reason, hint.reached = False, reason, hint.reached or not reason
         # Nodes that lost the same bootstrap do not come back to it in the same instant.
         jitter_ms = secrets.randbelow(hint.backoff_ms // DIAL_JITTER_SHARE + 1)
         hint.due_ms = now_ms + hint.backoff_ms + jitter_ms
         hint.backoff_ms = min(2 * hint.backoff_ms, DIAL_BACKOFF_MS_MAX) if reason else DIAL_BACKOFF_MS_MIN
+        return news
 
 
 @dataclass(slots=True)
@@ -130,10 +133,12 @@ async def _dial(node: Running, bootstraps: Bootstraps, key: bytes, address: str)
         await node.transport.dial(address)
     except TransportError as error:
         reason = node.unreached[address] = str(error)
-        node.events.emit(Log("warning", "bootstrap_failed", {"reason": reason}))
     else:
         node.unreached.pop(address, None)
-    bootstraps.ended(key, reason, _now_ms())
+    news = bootstraps.ended(key, reason, _now_ms())
+    if reason:
+        # For ever, each minute: once is enough for who reads along.
+        node.events.emit(Log("warning" if news else "debug", "bootstrap_failed", {"reason": reason}))
 
 
 def _now_ms() -> int:

@@ -50,9 +50,10 @@ RECORD_ADDRESSES_MAX: Final = 8
 RECORD_MS: Final = 10_000
 RECORDS_BURST: Final = 8
 # Records of authors not known yet, by who names them, gossip being one: keys cost nothing, and finding a place for each
-# costs a millisecond. A node that joins hears of a whole table at once; who was left out comes again with its next refresh.
-STRANGER_MS: Final = 50
-STRANGERS_BURST: Final = 1_024
+# costs a millisecond. At once as many as one source may name; who was left out comes again with its next refresh.
+STRANGER_MS: Final = 100
+# Looking for whom to dial goes through the table of peers: so many milliseconds apart for so many peers in it.
+PEERS_PER_LOOK_MS: Final = 8
 # Peers whose record is kept.
 PEERS_MAX: Final = 1_024
 # Records handed to a peer that connects: enough to join a small network at once, gossip brings the rest.
@@ -183,7 +184,6 @@ assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
 assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
 assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
 assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
-assert PEERS_MAX <= STRANGERS_BURST
 assert RECORD_MS < RECORD_REFRESH_MS
 assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
 assert SEATS_DEFAULT < AWARDS_MAX

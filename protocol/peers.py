@@ -30,13 +30,13 @@ from protocol.constants import (
     PEER_SAVE_DELAY_MS,
     PEER_SAVED_MS_MAX,
     PEERS_MAX,
+    PEERS_PER_LOOK_MS,
     PEERS_SAVED_MAX,
     RECORD_LIFETIME_MS_MAX,
     RECORD_MS,
     RECORDS_BURST,
     RECORDS_SHARED_MAX,
     STRANGER_MS,
-    STRANGERS_BURST,
     STRANGERS_GOSSIPED_MAX,
     STRANGERS_PER_SOURCE_MAX,
 )
@@ -71,7 +71,7 @@ class Peer:
     saved_at_ms: int = 0
     beacons: Bucket = field(default_factory=partial(Bucket, BEACON_MS, BEACONS_BURST))
     records: Bucket = field(default_factory=partial(Bucket, RECORD_MS, RECORDS_BURST))
-    strangers: Bucket = field(default_factory=partial(Bucket, STRANGER_MS, STRANGERS_BURST))
+    strangers: Bucket = field(default_factory=partial(Bucket, STRANGER_MS, STRANGERS_PER_SOURCE_MAX))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -87,13 +87,16 @@ class PeerTable:
         self._entropy = entropy
         self._evidenced = evidenced
         self._peers: dict[bytes, Peer] = {}
+        # Asked for with every message; the table is far larger.
+        self._connected: set[bytes] = set()
+        self._look_ms = 0
         self._budget = DialBudget()
         self._next_dial_ms: int | None = None
         self._unsaved: set[bytes] = set()
         self._save_at_ms: int | None = None
         self.own_addresses: tuple[str, ...] = ()
         self.joined_at_ms = 0
-        self._gossiped = Bucket(STRANGER_MS, STRANGERS_BURST)
+        self._gossiped = Bucket(STRANGER_MS, STRANGERS_GOSSIPED_MAX)
 
     def get(self, peer: bytes) -> Peer | None:
         """What is known of `peer`."""
@@ -105,12 +108,11 @@ class PeerTable:
 
     def connected(self) -> list[bytes]:
         """Keys of connected peers, sorted."""
-        return sorted(key for key, peer in self._peers.items() if peer.connected)
+        return sorted(self._connected)
 
     def is_connected(self, key: bytes) -> bool:
         """Whether there is a channel to `key`."""
-        peer = self._peers.get(key)
-        return peer is not None and peer.connected
+        return key in self._connected
 
     def spend_beacon(self, key: bytes) -> bool:
         """Count a beacon of a connected peer; whether it may be answered."""
@@ -149,6 +151,7 @@ class PeerTable:
             # Of several nobody knows which one led there, and the others may be a third party's.
             self._budget.refund(peer.dialled[0])
         peer.connected, peer.tried, peer.dialling, peer.dialled = True, True, None, ()
+        self._connected.add(key)
         peer.backoff_ms = DIAL_BACKOFF_MS_MIN
         peer.meeting = Meeting.again(peer.meeting, now.wall_ms)
         self._mark_unsaved(key, peer)
@@ -166,6 +169,7 @@ class PeerTable:
         if peer is None:
             return
         peer.connected = False
+        self._connected.discard(key)
         if peer.record is None and not peer.hint:
             # It never said who it is: there is nothing to keep, and such as it could fill the table.
             del self._peers[key]
@@ -230,6 +234,8 @@ class PeerTable:
             self._save()
         if self._next_dial_ms is not None and self._next_dial_ms <= now_ms:
             self._next_dial_ms = None
+            # A look goes through the whole table: whoever fills it must not also say when.
+            self._look_ms = now_ms + len(self._peers) // PEERS_PER_LOOK_MS
             self._dial()
 
     def _dial(self) -> None:
@@ -290,6 +296,7 @@ class PeerTable:
                 self._schedule(now_ms)
 
     def _schedule(self, mono_ms: int) -> None:
+        mono_ms = max(mono_ms, self._look_ms)
         self._next_dial_ms = mono_ms if self._next_dial_ms is None else min(self._next_dial_ms, mono_ms)
 
     # --- Bounds
@@ -314,10 +321,13 @@ class PeerTable:
 
     def _admit(self, source: bytes | None) -> bool:
         """Make room for one more stranger that `source` names; False if it must stay outside."""
+        named = sum(peer.source == source and peer.meeting is None for peer in self._peers.values())
+        full = named >= (STRANGERS_GOSSIPED_MAX if source is None else STRANGERS_PER_SOURCE_MAX)
+        if not full and len(self._peers) < PEERS_MAX:
+            return True
         strangers = self._strangers()
-        of_source = strangers.get(source, [])
-        if len(of_source) >= (STRANGERS_GOSSIPED_MAX if source is None else STRANGERS_PER_SOURCE_MAX):
-            self._drop(of_source[0])
+        if full and source in strangers:
+            self._drop(strangers[source][0])
         elif len(self._peers) >= PEERS_MAX:
             if not strangers:
                 return False
@@ -338,6 +348,7 @@ class PeerTable:
 
     def _drop(self, key: bytes) -> None:
         peer = self._peers.pop(key)
+        self._connected.discard(key)
         self._unsaved.discard(key)
         if peer.saved_at_ms:
             self._outbox.emit(Persist("peers", key, None))

@@ -174,7 +174,7 @@ def test_light_commands__load_none_of_the_big_libraries(argv: list[str]) -> None
     assert (done.returncode, done.stderr) == (0, "loaded []\n")
 
 
-@pytest.mark.parametrize("argv", [["status"], ["peers"], ["id"], ["ask", "2 + 2?"], ["run", "--help"]])
+@pytest.mark.parametrize("argv", [["status"], ["peers"], ["id"], ["pause"], ["doctor"], ["ask", "2 + 2?"], ["run", "--help"]])
 def test_commands__load_neither_the_network_nor_a_model(argv: list[str], tmp_path: Path) -> None:
     heavy = ("libp2p", "trio", "aiohttp", "rich", "llama_cpp", "numpy")
     before = (

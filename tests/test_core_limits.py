@@ -24,7 +24,7 @@ from protocol.constants import (
     SEAT_SHARE,
     SEATS_DEFAULT,
     STRANGER_MS,
-    STRANGERS_BURST,
+    STRANGERS_PER_SOURCE_MAX,
     TOKENS_GENERAL,
 )
 from protocol.envelope import Envelope
@@ -454,7 +454,7 @@ def test_records__of_new_keys_are_rationed_by_who_names_them_and_a_connected_pee
     bench = Bench()
     namer, other = peers(2, "namer")
     bench.meet(namer, other)
-    records = [bench.sealed(key, newer(record("arith"), 1)) for key in peers(STRANGERS_BURST + 50, "fresh")]
+    records = [bench.sealed(key, newer(record("arith"), 1)) for key in peers(STRANGERS_PER_SOURCE_MAX + 50, "fresh")]
     for data in records:
         bench.step(MessageReceived(namer.public_key, data))
     assert bench.core.rejected == {"rate": 50}

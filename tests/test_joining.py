@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from node import joining
 from node.daemon import Running
 from node.joining import ALONE_MS, Bootstraps, Solitude, join, told_alone
+from node.logs import FIELDS
 from node.transport import TransportError
 from protocol.constants import DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MIN, DIAL_JITTER_SHARE
 from protocol.events import Log
@@ -73,6 +74,8 @@ def test_error__names_what_was_tried_and_the_remedy_and_the_first_node_only_hear
         "none of 2 bootstraps and 1 saved peers answered, the last because: cannot reach X: connection refused"
     )
     assert "tutti doctor" in reason
+    longest = str(told_alone(64, 256, 1_000 * "x", ADDRESSES[0]).fields["reason"])
+    assert FIELDS["reason"].fullmatch(longest)
     assert "--bootstrap" in reason
     first = told_alone(0, 0, "", ADDRESSES[0])
     assert first.level == "info"
@@ -115,4 +118,7 @@ def test_lonely_node__says_so_through_its_log(monkeypatch: pytest.MonkeyPatch) -
     errors = [log for log in said if log.level == "error"]
     assert [log.event for log in errors] == ["no_peers"]
     # Seven waits that double up to a minute fit into three minutes.
-    assert 7 <= sum(log.event == "bootstrap_failed" for log in said) <= 9
+    failed = [log.level for log in said if log.event == "bootstrap_failed"]
+    assert 7 <= len(failed) <= 9
+    # Always the same reason: told once.
+    assert failed == ["warning", *["debug"] * (len(failed) - 1)]

@@ -75,7 +75,7 @@ def identity(place: NetworkHome) -> Iterator[Finding]:
         yield failure("identity", error)
         return
     yield ok("identity", f"{peer_id(KeySigner(seed).public_key)}, for its owner's eyes alone")
-    for directory in {place.data, place.state}:
+    for directory in sorted({place.data, place.state}):
         mode = stat.S_IMODE(directory.stat().st_mode)
         if mode & 0o022:
             yield fail("identity", f"others may write into {directory} (mode {mode:04o})", f"run chmod 700 {directory}")

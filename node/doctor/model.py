@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from node.cli.guard import say
 from node.cli.terminal import clean, number, size
 from node.config import Config
 from node.doctor.finding import Finding, fail, ok, warn
@@ -17,6 +18,8 @@ from node.models import find, inspect, sha256_of
 
 # A large model on a slow disk takes a minute; what takes longer would not start in a person's patience either.
 _LOAD_S: Final = 180.0
+# Above this a person waits for longer than without a word.
+_LARGE_BYTES: Final = 500_000_000
 _KIB: Final = 1_024
 
 
@@ -36,6 +39,8 @@ def file(config: Config) -> Iterator[Finding]:
     if room is not None and info.size_bytes > room:
         text = f"its file takes {size(info.size_bytes)}, and {size(room)} of memory are free"
         yield warn("model", text, "close something, or take a smaller quantisation")
+    if info.size_bytes > _LARGE_BYTES:
+        say("loading the model to see whether it does; that takes as long as a start")
     try:
         loaded, memory = asyncio.run(_load(path, digest, config))
     except EngineError as error:
