@@ -120,10 +120,14 @@ BIDS_OPEN_MAX: Final = 1_024
 # many as a node takes questions, which is what the audits of a new network need as well.
 BEACON_MS: Final = 100
 BEACONS_BURST: Final = 256
+# Beacons of requesters that earned no weight here, all together: fresh keys, each with a ration of its own, would else take the
+# processor that those who share the work need.
+UNKNOWN_BEACON_MS: Final = 50
+UNKNOWN_BEACONS_BURST: Final = 1_024
 # Gossip of authors without a channel that is passed on, all together, by topic: a thousand nodes refresh their records 17
 # times a second. Every node pays for it, and their keys cost nothing.
 RELAY_MS: Final = 50
-RELAYS_BURST: Final = 256
+RELAYS_BURST: Final = 64
 # Authors whose gossip is counted by themselves: all that can have a channel, and those that had one lately.
 GATE_AUTHORS_MAX: Final = 512
 # Awards of one task: five for each of three seats. Each carries the question, and bidders that all decline cost no more.
@@ -186,6 +190,7 @@ assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
 assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
 assert RECORD_MS < RECORD_REFRESH_MS
 assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
+assert BEACONS_BURST <= UNKNOWN_BEACONS_BURST
 assert SEATS_DEFAULT < AWARDS_MAX
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX
 assert TOKENS_GENERAL <= TOKENS_MAX

@@ -29,6 +29,8 @@ from protocol.constants import (
     SEATS_DEFAULT,
     TASKS_MAX,
     TOKENS_GENERAL,
+    UNKNOWN_BEACON_MS,
+    UNKNOWN_BEACONS_BURST,
     WATERMARK_STEP_MS,
 )
 from protocol.envelope import RECORD, Envelope, check_for, check_fresh, open_envelope
@@ -58,6 +60,7 @@ from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel
 from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
+from protocol.rates import Bucket
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
 from protocol.revisions import Revisions
@@ -103,6 +106,7 @@ class Core:
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._auditing = False
         self._refused = False
+        self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
 
     # --- The contract
@@ -289,6 +293,14 @@ class Core:
             self.rejected[error.code] += 1
             self._refused = True
 
+    def _ration_beacon(self, requester: bytes) -> None:
+        if requester == self.me:
+            return
+        if not self.peers.spend_beacon(requester):
+            raise RemoteProtocolError("rate", "more beacons than one requester may send")
+        if not self._known(requester) and not self._unknown_beacons.spend(self._outbox.now.mono_ms):
+            raise RemoteProtocolError("rate", "more beacons than all requesters together may send that earned no weight here")
+
     def _reaches(self, peer: bytes) -> bool:
         return peer == self.me or self.peers.is_connected(peer)
 
@@ -312,8 +324,7 @@ class Core:
         if envelope.type == Beacon.TYPE:
             if envelope.to != BEACONS:
                 raise RemoteProtocolError("recipient", "a beacon is addressed to all")
-            if envelope.sender != self.me and not self.peers.spend_beacon(envelope.sender):
-                raise RemoteProtocolError("rate", "more beacons than one requester may send")
+            self._ration_beacon(envelope.sender)
             beacon = Beacon.parse(envelope.body)
             self._revisions.check(beacon)
             if beacon.tokens_max > self._tokens_max(beacon.skill):

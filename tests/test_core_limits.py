@@ -26,6 +26,8 @@ from protocol.constants import (
     STRANGER_MS,
     STRANGERS_PER_SOURCE_MAX,
     TOKENS_GENERAL,
+    UNKNOWN_BEACON_MS,
+    UNKNOWN_BEACONS_BURST,
 )
 from protocol.envelope import Envelope
 from protocol.events import AuditsWanted, Effect, EffectDone, Infer, InferenceResult, MessageReceived, PeerLost
@@ -113,6 +115,17 @@ def test_beacons__of_one_requester_are_rationed_and_those_of_another_are_not_tou
     assert len(sent(bench.hear(other, beacon(1)), Bid)) == 1
     bench.wait(BEACON_MS)
     assert [len(sent(bench.hear(STRANGER, beacon(1_000 + number)), Bid)) for number in range(2)] == [1, 0]
+
+
+def test_beacons__of_many_requesters_without_a_weight_are_rationed_together() -> None:
+    known, *crowd = peers(10)
+    bench = Bench(("arith",), evidence({known.public_key: 9}))
+    bench.meet(known, *crowd)
+    bids = sum(len(sent(bench.hear(key, beacon(number)), Bid)) for key in crowd for number in range(BEACONS_BURST // 2))
+    assert bids == UNKNOWN_BEACONS_BURST
+    assert len(sent(bench.hear(known, beacon(0)), Bid)) == 1
+    bench.wait(UNKNOWN_BEACON_MS)
+    assert [len(sent(bench.hear(crowd[0], beacon(9_000 + number)), Bid)) for number in range(2)] == [1, 0]
 
 
 def test_beacons__replayed_by_others_use_up_nothing_of_their_author() -> None:
