@@ -123,7 +123,7 @@ BEACONS_BURST: Final = 256
 # Beacons of requesters that earned no weight here, all together: fresh keys, each with a ration of its own, would else take the
 # processor that those who share the work need.
 UNKNOWN_BEACON_MS: Final = 50
-UNKNOWN_BEACONS_BURST: Final = 1_024
+UNKNOWN_BEACONS_BURST: Final = 256
 # Gossip of authors without a channel that is passed on, all together, by topic: a thousand nodes refresh their records 17
 # times a second. Every node pays for it, and their keys cost nothing.
 RELAY_MS: Final = 50

@@ -108,6 +108,7 @@ def test_beacon__of_a_peer_without_a_channel_gets_no_bid_and_no_place() -> None:
 def test_beacons__of_one_requester_are_rationed_and_those_of_another_are_not_touched() -> None:
     bench = Bench(("arith",))
     other = peers(1, "other")[0]
+    bench = Bench(("arith",), evidence({other.public_key: 9}))
     bench.meet(STRANGER, other)
     bids = [len(sent(bench.hear(STRANGER, beacon(number)), Bid)) for number in range(BEACONS_BURST + 20)]
     assert sum(bids) == BEACONS_BURST
@@ -138,9 +139,10 @@ def test_beacons__replayed_by_others_use_up_nothing_of_their_author() -> None:
 
 
 def test_flood_of_beacons__leaves_an_honest_open_bid_to_be_awarded() -> None:
-    bench = Bench(("arith",))
+    flooders = peers(1 + BIDS_OPEN_MAX // BEACONS_BURST, "flooder")
+    bench = Bench(("arith",), evidence({peer.public_key: 9 for peer in flooders}))
     award, _ = offered(bench, STRANGER)
-    for attacker in peers(1 + BIDS_OPEN_MAX // BEACONS_BURST, "flooder"):
+    for attacker in flooders:
         bench.meet(attacker)
         for number in range(BEACONS_BURST):
             bench.hear(attacker, beacon(number))
