@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.allowance import CLOSED_MS_MIN, DAY_MS, HOUR_MS, SLOTS, Allowance, Caps, Reservation
@@ -72,7 +72,6 @@ steps = st.lists(
 
 
 @given(requests=st.integers(0, 5), tokens=st.just(0) | st.integers(4_096, 10_000), steps=steps)
-@settings(deadline=None)
 def test_caps__are_never_exceeded_in_any_hour_or_day(requests: int, tokens: int, steps: list[tuple[str, int]]) -> None:
     owner = Owner(Caps(requests, tokens))
     for what, amount in steps:

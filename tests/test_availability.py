@@ -190,7 +190,7 @@ def test_cap__gives_back_the_tokens_of_a_lease_that_the_model_never_began() -> N
     requests=st.integers(0, 3),
     tokens=st.sampled_from([0, 4_096]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_award__that_follows_a_bid_gets_one_accept_or_one_decline(steps: list[str], requests: int, tokens: int) -> None:
     bench, working = capped(requests, tokens), list[int]()
     for number, what in enumerate(steps):

@@ -90,7 +90,7 @@ def finish(bench: Bench, others: list[KeySigner], awards: list[tuple[Envelope, A
     assert (envelope.to, result.text) == (STRANGER.public_key, "answer: 1 2")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.binary(max_size=120), max_size=20))
 def test_garbage_bytes__never_raise_and_change_no_outcome(garbage: list[bytes]) -> None:
     bench, others, awards, work = live()
@@ -107,7 +107,7 @@ wire = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_signed_garbage__never_raises_and_changes_no_outcome(draw: st.DataObject) -> None:
     """Bodies of every type by a peer with a right key, made of true ids and false ones, none of them its own."""
@@ -140,7 +140,7 @@ def test_signed_garbage__never_raises_and_changes_no_outcome(draw: st.DataObject
     finish(bench, others, awards, work)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_holder_that_misbehaves__spoils_its_own_seat_alone(draw: st.DataObject) -> None:
     """Any order of lease messages by one holder leaves the other seats, and the outcome, as they would be."""

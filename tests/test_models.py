@@ -109,7 +109,7 @@ def test_inspect__names_an_altered_file_of_the_right_shape(tmp_path: Path, endle
     assert "was altered or damaged" in refusal(altered, models.sha256_of(endless))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_inspect__names_a_file_cut_anywhere(
     tmp_path_factory: pytest.TempPathFactory, endless: Path, data: st.DataObject
@@ -121,7 +121,7 @@ def test_inspect__names_a_file_cut_anywhere(
     assert "truncated" in refusal(cut)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_inspect__no_damage_of_a_header_gets_past_as_anything_but_an_engine_error(
     tmp_path_factory: pytest.TempPathFactory, endless: Path, data: st.DataObject

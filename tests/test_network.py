@@ -324,7 +324,7 @@ def flaky(prompt: str, draws: Stream) -> Solution:
     return solver(EXPERT, 3_000 if chance < 6 else 30)(prompt, draws)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
     kinds=st.lists(st.sampled_from(["expert", "liar", "failing", "flaky"]), min_size=1, max_size=6),

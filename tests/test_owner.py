@@ -66,7 +66,7 @@ def work_of(world: World, host: Host) -> list[Effect]:
 
 
 @given(pauses=st.lists(st.tuples(st.integers(0, 3_000), st.booleans()), min_size=1, max_size=6), seed=st.integers(1, 3))
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 def test_pause__at_any_moment_costs_no_answer_and_no_lease(pauses: list[tuple[int, bool]], seed: int) -> None:
     world = world_with(seed=seed)
     for delay_ms, paused in pauses:
