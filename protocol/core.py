@@ -10,23 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from protocol.allowance import Allowance, Caps
 from protocol.audits import Audits
 from protocol.availability import Availability
+from protocol.calibration import Calibration
 from protocol.capability import GENERAL, Record
 from protocol.clocks import Clocks
 from protocol.conclusion import outcome_of
 from protocol.constants import (
-    AUDITS_AT_ONCE_MAX,
-    CALIBRATION_MS_MAX,
     DEADLINE_MS_DEFAULT,
     DEADLINE_MS_MAX,
     QUESTION_SIZE_MAX,
-    RECORD_FRESH_MS,
-    RECORD_REFRESH_MS,
-    SEATS_DEFAULT,
     TASKS_MAX,
     TOKENS_GENERAL,
     UNKNOWN_BEACON_MS,
@@ -49,7 +44,6 @@ from protocol.events import (
     PeerConnected,
     PeerLost,
     Persist,
-    Publish,
     RequestMade,
     TimerFired,
 )
@@ -58,6 +52,7 @@ from protocol.execution import Execution
 from protocol.identity import Signer
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result
 from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
+from protocol.own_record import SEQUENCE, OwnRecord
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.rates import Bucket
@@ -65,7 +60,7 @@ from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
 from protocol.revisions import Revisions
 from protocol.seen import SeenCache
-from protocol.task import Phase, Task
+from protocol.task import Task
 
 
 class Core:
@@ -87,10 +82,6 @@ class Core:
         self.received: Counter[str] = Counter()
         self.peers_lost = 0
         self._entropy = entropy
-        self._own = own
-        self._record_data = b""
-        self._record_at_ms: int | None = None
-        self._record_issued_ms = 0
         self._outbox = Outbox(signer, parameters.network)
         self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
         self._watermark_ms = 0
@@ -101,10 +92,13 @@ class Core:
         self.clocks = Clocks(self._outbox)
         self._revisions = Revisions(self._outbox, parameters.revision)
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
+        self._own = OwnRecord(self._outbox, own, self.availability)
         self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
         self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
-        self._auditing = False
+        self._calibration = Calibration(
+            self._outbox, self.peers, self._requester, self.audits, self.candidates, self._deaf_ms, self._task
+        )
         self._refused = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
@@ -137,11 +131,11 @@ class Core:
     def deadline(self) -> int | None:
         """The mono_ms at which `step(TimerFired(), now)` is due, None if nothing is waiting."""
         parts = (
-            self._record_at_ms,
+            self._own.due_ms,
             self.peers.deadline_ms(),
             self._execution.deadline_ms(),
             self._requester.deadline_ms(),
-            self._calibration_deadline_ms(),
+            self._calibration.deadline_ms(),
             self.availability.allowance.closed_until_ms,
         )
         return min((part for part in parts if part is not None), default=None)
@@ -150,7 +144,7 @@ class Core:
 
     def candidates(self, skill: str) -> list[bytes]:
         """Who could answer a question of `skill` now: connected peers that offer it, and this node itself."""
-        own = [self.me] if self.availability.for_owner and self._own.covers(skill) else []
+        own = [self.me] if self.availability.for_owner and self._own.record.covers(skill) else []
         return sorted([*self.peers.offering(skill), *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
@@ -160,12 +154,12 @@ class Core:
     @property
     def record_data(self) -> bytes:
         """The own record as last signed, empty before the first."""
-        return self._record_data
+        return self._own.data
 
     @property
     def own_record(self) -> Record:
         """The own record as last issued."""
-        return self._own
+        return self._own.record
 
     @property
     def tasks(self) -> int:
@@ -189,7 +183,7 @@ class Core:
             case MessageReceived():
                 self._receive(event.data, event.source)
             case PeerConnected():
-                self.peers.connect(event.peer, self._fresh_record())
+                self.peers.connect(event.peer, self._own.fresh())
                 self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
             case PeerLost():
                 self.peers_lost += 1
@@ -203,17 +197,15 @@ class Core:
             case RequestMade():
                 self._request(event)
             case AuditsWanted():
-                self._auditing = True
+                self._calibration.wanted = True
             case ModelChanged():
                 self.availability.alive = event.available
-                self._own = replace(self._own, tokens_per_s=event.tokens_per_s)
-                self._issue_record()
+                self._own.measured(event.tokens_per_s)
             case Paused():
                 self.availability.pause(paused=event.paused)
             case AddressesChanged():
-                self._own = replace(self._own, addresses=event.addresses)
                 self.peers.own_addresses = event.addresses
-                self._issue_record()
+                self._own.moved(event.addresses)
             case EffectDone():
                 if not self._execution.on_effect_done(event):
                     self.peers.dial_failed(event.effect)
@@ -234,7 +226,7 @@ class Core:
         if not 0 < deadline_ms <= DEADLINE_MS_MAX:
             raise LocalProtocolError(f"a deadline is 1 to {DEADLINE_MS_MAX} ms, not {deadline_ms}")
         requirement = self._requirement_map(event.text) if event.skill is None else Requirement(event.skill, 1_000)
-        self._auditing = True
+        self._calibration.wanted = True
         task = self._task(event.text, requirement, event.request, deadline_ms)
         task.skill_given = event.skill is not None
         self._requester.add(task)
@@ -329,7 +321,7 @@ class Core:
             self._revisions.check(beacon)
             if beacon.tokens_max > self._tokens_max(beacon.skill):
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
-            self._execution.on_beacon(envelope, beacon, self._own)
+            self._execution.on_beacon(envelope, beacon, self._own.record)
             return
         kind = DIRECT.get(envelope.type)
         if kind is None or envelope.to != self.me:
@@ -359,72 +351,15 @@ class Core:
     # --- Time
 
     def _advance(self) -> None:
-        now_ms = self._outbox.now.mono_ms
-        changed = self._own.available != self.availability.for_others
-        if self._record_at_ms is not None and (changed or self._record_at_ms <= now_ms):
-            self._issue_record()
+        self._own.advance()
         self.peers.advance()
         self._requester.advance()
         self._execution.advance()
-        self._begin_audits()
-        for task in self._requester.tasks():
-            if task.phase is Phase.CALIBRATING and self._calibrated(task):
-                self._requester.open(task)
-
-    def _calibrated(self, task: Task) -> bool:
-        """Whether the task may go out: a committee has settled evidence, nobody needs audits, or it has waited enough."""
-        waited_ms = self._outbox.now.mono_ms - task.begun_mono_ms
-        if waited_ms >= CALIBRATION_MS_MAX:
-            return True
-        if self._deaf_ms():
-            return False
-        if self._has_committee(task):
-            return True
-        # A node that has just joined knows of peers before it is connected to them; a beacon now would miss their bids.
-        return not self.peers.joining(task.requirement.skill) and self.audits.settled(self._audited_for(task))
-
-    def _has_committee(self, task: Task) -> bool:
-        """Whether those who earned a weight, up to a committee, have no audit due: a newcomer's audits hold up nobody then."""
-        skill = task.requirement.skill
-        needy = set(self.audits.needy(skill))
-        earned = [peer for peer in self.candidates(skill) if self._requester.counts(peer, skill).weight(task.options) > 0]
-        return bool(earned) and sum(peer not in needy for peer in earned) >= min(SEATS_DEFAULT, len(earned))
+        self._calibration.advance()
 
     def _deaf_ms(self) -> int:
         """How long bids would still be taken for replays: after a restart, until the clock has passed the watermark."""
         return max(0, self._seen.watermark_ms + 1 - self._outbox.now.wall_ms)
-
-    def _audited_for(self, task: Task) -> tuple[str, ...]:
-        skill = task.requirement.skill
-        if skill != GENERAL:
-            return (skill,)
-        # A general question needs to know whom to trust at all; any evidence about each candidate will do.
-        blank = any(not self._requester.counts(peer, GENERAL).any for peer in self.candidates(GENERAL))
-        return self.audits.skills if blank else ()
-
-    def _calibration_deadline_ms(self) -> int | None:
-        waiting = [task.begun_mono_ms for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
-        due = [min(waiting) + CALIBRATION_MS_MAX] if waiting else []
-        if waiting and self.peers.joined_at_ms > self._outbox.now.mono_ms:
-            due.append(self.peers.joined_at_ms)
-        if self._auditing and (deaf_ms := self._deaf_ms()):
-            due.append(self._outbox.now.mono_ms + deaf_ms)
-        return min(due, default=None)
-
-    def _begin_audits(self) -> None:
-        if not self._auditing or self._deaf_ms():
-            return
-        tasks = self._requester.tasks()
-        preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
-        running = sum(task.audit is not None for task in tasks)
-        while running < AUDITS_AT_ONCE_MAX and (chosen := self.audits.next(preferred)) is not None:
-            skill, exercise, examinees = chosen
-            task = self._task(exercise.text, Requirement(skill, 1_000), None, DEADLINE_MS_DEFAULT)
-            task.audit, task.examinees = exercise, examinees
-            self.audits.begin(task)
-            self._requester.add(task)
-            self._requester.open(task)
-            running += 1
 
     # --- Outcomes
 
@@ -439,30 +374,6 @@ class Core:
         self._outbox.log("info", "outcome", {"task": task.id.hex(), "outcome": outcome.kind.value})
         assert task.request is not None
         self._outbox.emit(Deliver(task.request, outcome))
-
-    # --- This node's own record
-
-    def _fresh_record(self) -> bytes:
-        """The own record, signed a moment ago: the peer that gets it reads our clock from it."""
-        if not self._record_data:
-            self._issue_record()
-        elif abs(self._outbox.now.wall_ms - self._record_issued_ms) > RECORD_FRESH_MS:
-            self._seal_record()
-        return self._record_data
-
-    def _issue_record(self) -> None:
-        self._seal_record()
-        self._record_at_ms = self._outbox.now.mono_ms + RECORD_REFRESH_MS
-        self._outbox.emit(Publish(RECORDS, self._record_data))
-
-    def _seal_record(self) -> None:
-        now = self._outbox.now
-        # The clock as sequence number survives a lost database; never lower than the last one if the clock went back.
-        available = self.availability.for_others
-        self._own = replace(self._own, sequence=max(self._own.sequence + 1, now.wall_ms), available=available)
-        self._record_data = self._outbox.seal_record(self._own)
-        self._record_issued_ms = now.wall_ms
-        self._outbox.emit(Persist("node", b"sequence", str(self._own.sequence).encode()))
 
     # --- Restart
 
@@ -480,8 +391,8 @@ class Core:
                 # Never far ahead of the clock: one that went back since would leave the node deaf until it caught up.
                 self._watermark_ms = min(_number(value), self._outbox.now.wall_ms + WATERMARK_STEP_MS)
                 self._seen = SeenCache(self._watermark_ms, self.peers.is_connected)
-            elif (table, key) == ("node", b"sequence"):
-                self._own = replace(self._own, sequence=_number(value))
+            elif (table, key) == ("node", SEQUENCE):
+                self._own.restore(_number(value))
             elif table == "node":
                 self.availability.restore(key, value)
 

@@ -1,0 +1,99 @@
+"""When a question may go out: after a while in which those who could answer it are audited (specs/06-evidence.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protocol.audits import Audits
+from protocol.capability import GENERAL
+from protocol.constants import AUDITS_AT_ONCE_MAX, CALIBRATION_MS_MAX, DEADLINE_MS_DEFAULT, SEATS_DEFAULT
+from protocol.outbox import Outbox
+from protocol.peers import PeerTable
+from protocol.requester import Requester
+from protocol.requirement import Requirement
+from protocol.task import Phase, Task
+
+# Makes a task of a text, its requirement, the request that it is for, and its deadline in ms.
+TaskMaker = Callable[[str, Requirement, bytes | None, int], Task]
+
+
+class Calibration:
+    """Runs audits and opens the questions that wait for them. `deaf_ms`: how long bids would still pass for replays."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        peers: PeerTable,
+        requester: Requester,
+        audits: Audits,
+        candidates: Callable[[str], list[bytes]],
+        deaf_ms: Callable[[], int],
+        make: TaskMaker,
+    ) -> None:
+        self.wanted = False
+        self._outbox = outbox
+        self._peers = peers
+        self._requester = requester
+        self._audits = audits
+        self._candidates = candidates
+        self._deaf_ms = deaf_ms
+        self._make = make
+
+    def deadline_ms(self) -> int | None:
+        """When `advance` has something to do."""
+        waiting = [task.begun_mono_ms for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
+        due = [min(waiting) + CALIBRATION_MS_MAX] if waiting else []
+        if waiting and self._peers.joined_at_ms > self._outbox.now.mono_ms:
+            due.append(self._peers.joined_at_ms)
+        if self.wanted and (deaf_ms := self._deaf_ms()):
+            due.append(self._outbox.now.mono_ms + deaf_ms)
+        return min(due, default=None)
+
+    def advance(self) -> None:
+        """Begin audits that are due, and open the questions that have waited for enough."""
+        self._begin_audits()
+        for task in self._requester.tasks():
+            if task.phase is Phase.CALIBRATING and self._is_done(task):
+                self._requester.open(task)
+
+    def _is_done(self, task: Task) -> bool:
+        """Whether the task may go out: a committee has settled evidence, nobody needs audits, or it has waited enough."""
+        waited_ms = self._outbox.now.mono_ms - task.begun_mono_ms
+        if waited_ms >= CALIBRATION_MS_MAX:
+            return True
+        if self._deaf_ms():
+            return False
+        if self._has_committee(task):
+            return True
+        # A node that has just joined knows of peers before it is connected to them; a beacon now would miss their bids.
+        return not self._peers.joining(task.requirement.skill) and self._audits.settled(self._audited_for(task))
+
+    def _has_committee(self, task: Task) -> bool:
+        """Whether those who earned a weight, up to a committee, have no audit due: a newcomer's audits hold up nobody then."""
+        skill = task.requirement.skill
+        needy = set(self._audits.needy(skill))
+        earned = [peer for peer in self._candidates(skill) if self._requester.counts(peer, skill).weight(task.options) > 0]
+        return bool(earned) and sum(peer not in needy for peer in earned) >= min(SEATS_DEFAULT, len(earned))
+
+    def _audited_for(self, task: Task) -> tuple[str, ...]:
+        skill = task.requirement.skill
+        if skill != GENERAL:
+            return (skill,)
+        # A general question needs to know whom to trust at all; any evidence about each candidate will do.
+        blank = any(not self._requester.counts(peer, GENERAL).any for peer in self._candidates(GENERAL))
+        return self._audits.skills if blank else ()
+
+    def _begin_audits(self) -> None:
+        if not self.wanted or self._deaf_ms():
+            return
+        tasks = self._requester.tasks()
+        preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
+        running = sum(task.audit is not None for task in tasks)
+        while running < AUDITS_AT_ONCE_MAX and (chosen := self._audits.next(preferred)) is not None:
+            skill, exercise, examinees = chosen
+            task = self._make(exercise.text, Requirement(skill, 1_000), None, DEADLINE_MS_DEFAULT)
+            task.audit, task.examinees = exercise, examinees
+            self._audits.begin(task)
+            self._requester.add(task)
+            self._requester.open(task)
+            running += 1
