@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import node
+from node.cli.models import show
 from node.gguf import read_header
+from node.models import packaged
 from protocol.exercises import SKILLS
 
 DIRECTORY = Path(node.__file__).parent / "models"
@@ -23,8 +26,8 @@ QUESTIONS_MIN = 300
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=[entry["name"] for entry in ENTRIES])
 
 
-def test_manifest__lists_the_models_and_no_file_is_left_over() -> None:
-    assert list(BY_NAME) == ["arith", "lists", "text", "generalist"]
+def test_manifest__lists_the_five_models_and_no_file_is_left_over() -> None:
+    assert list(BY_NAME) == ["arith", "lists", "text", "logic", "generalist"]
     assert {entry["file"] for entry in ENTRIES} == {path.name for path in DIRECTORY.glob("*.gguf")}
 
 
@@ -71,10 +74,17 @@ def test_training__states_its_cost(entry: dict[str, Any]) -> None:
     assert "CPU" in training["device"]
 
 
-@pytest.mark.parametrize(("name", "permille_min"), [("arith", 950), ("lists", 900), ("text", 900)])
+@pytest.mark.parametrize(("name", "permille_min"), [("arith", 950), ("lists", 900), ("text", 900), ("logic", 900)])
 def test_specialist__is_measured_good_in_each_of_its_families(name: str, permille_min: int) -> None:
     entry = BY_NAME[name]
     assert min(entry["accuracy"][family]["permille"] for family in entry["families"]) >= permille_min
+
+
+def test_list__shows_the_families_of_a_specialist_and_the_skills_of_the_generalist() -> None:
+    lines = {line.split()[0]: line for line in show(packaged())}
+    for name, entry in BY_NAME.items():
+        shown = re.findall(r"(\w+) ([0-9]+\.[0-9])(?:,|$)", lines[name])
+        assert [word for word, _ in shown] == (entry["skills"] if len(entry["skills"]) > 1 else entry["families"])
 
 
 def test_prompt__is_the_documented_format() -> None:

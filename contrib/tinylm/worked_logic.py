@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from protocol.exercises import Exercise
 from protocol.exercises_logic import CATEGORIES, RELATIONS
 
+_LETTERS = "ABCDEF"
+_MORE = {relation[0] for relation in RELATIONS}
 _KIND_OF = {word: kind for kind, words in CATEGORIES.items() for word in words}
 
 
@@ -20,39 +22,38 @@ def _sign(a: int, b: int) -> str:
 
 
 def _compare(exercise: Exercise) -> str:
-    """Digit by digit from the left, zeros before the shorter number, up to the first digits that differ."""
+    """How many digits each has and, if as many, digit by digit from the left; then what holds beside what is asked."""
     a, b = _numbers(exercise)
-    places, steps = max(len(a), len(b)), ""
-    for x, y in zip(a.zfill(places), b.zfill(places), strict=True):
-        sign = _sign(int(x), int(y))
-        steps += f" {x}{y}{sign}"
-        if sign != "=":
+    steps = ""
+    for x, y in [(len(a), len(b)), *zip(map(int, a), map(int, b), strict=False)]:
+        steps += f" {x}{y}{_sign(x, y)}"
+        if x != y:
             break
-    asked = "greater" if re.search("greater|bigger|larger|more", exercise.text) else "less"
-    return f"{a.zfill(places)} {b.zfill(places)}:{steps}; {a} {_sign(int(a), int(b))} {b}; {asked}"
+    asked = ">" if re.search("greater|bigger|larger|more", exercise.text) else "<"
+    steps = f"A {a} B {b}:{steps}; {_sign(int(a), int(b))}{asked}"
+    return steps if exercise.gold in ("yes", "no") else f"{steps} {'A' if exercise.gold == a else 'B'} {exercise.gold}"
 
 
 def _chain(exercise: Exercise) -> str:
-    """Each statement as "more > less", then all people in order with their places, then the question."""
+    """Each statement as "more > less", then all people in order with their places, then the question by places."""
     pairs = []
     for a, word, b in re.findall(r"(\w+) is (\w+) than (\w+)\.", exercise.text):
-        more = any(word == relation[0] for relation in RELATIONS)
-        pairs.append((a, b) if more else (b, a))
+        pairs.append((a, b) if word in _MORE else (b, a))
     below = dict(pairs)
     order = [next(name for name in below if name not in below.values())]
     while order[-1] in below:
         order.append(below[order[-1]])
     places = {name: place for place, name in enumerate(order, 1)}
     steps = "; ".join(f"{a} > {b}" for a, b in pairs) + "\norder"
-    steps += "".join(f" {place} {name}" for name, place in places.items())
+    steps += "".join(f" {name} {place}" for name, place in places.items())
     asked = re.search(r"Is (\w+) (\w+) than (\w+)\?$", exercise.text)
     if asked is None:
-        most = any(relation[2] in exercise.text for relation in RELATIONS)
-        return steps + ("; first" if most else "; last")
+        first = any(relation[2] in exercise.text for relation in RELATIONS)
+        return f"{steps}; {'first' if first else 'last'} {order[0] if first else order[-1]}"
     a, word, b = asked.groups()
-    if not any(word == relation[0] for relation in RELATIONS):
-        a, b = b, a
-    return f"{steps}; {a} > {b}: {a} {places[a]} {b} {places[b]}"
+    above, under = (a, b) if word in _MORE else (b, a)
+    x, y = places[above], places[under]
+    return f"{steps}; {above} > {under}: {above} {x} {under} {y}: {x}{y}{_sign(x, y)}"
 
 
 def _parity(exercise: Exercise) -> str:
@@ -64,11 +65,18 @@ def _parity(exercise: Exercise) -> str:
 
 
 def _odd_one_out(exercise: Exercise) -> str:
-    """Each item with its kind, then the kind that stands alone."""
+    """Each item with its kind beside the first item's, up to where it is clear; then the letter that leads to the item.
+
+    Two others unlike the first make it the first; one unlike and one like it, the second; else it is the first one unlike.
+    """
     items = re.findall(r"\w+", re.findall(r"\w+(?:, \w+){3,}", exercise.text)[0])
-    kinds = {item: _even_or_odd(item) if item.isdigit() else _KIND_OF[item] for item in items}
-    steps = ", ".join(f"{item} {kind}" for item, kind in kinds.items())
-    return f"{steps}; only {kinds[exercise.gold]}"
+    kinds = [_even_or_odd(item) if item.isdigit() else _KIND_OF[item] for item in items]
+    place = items.index(exercise.gold)
+    steps = f"A {items[0]} {kinds[0]}"
+    for at in range(1, max(place, 2) + 1):
+        like = "+" if kinds[at] == kinds[0] else "-"
+        steps += f"; {_LETTERS[at]} {items[at]} {kinds[at]} {kinds[0]} {like}"
+    return f"{steps}\nother {_LETTERS[place]} {exercise.gold}"
 
 
 def _even_or_odd(number: str) -> str:

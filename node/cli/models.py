@@ -40,13 +40,16 @@ def show(models: Sequence[PackagedModel]) -> list[str]:
                 clean(" ".join(entry.get("skills", ()))) or "-",
                 size(int(entry.get("size_bytes", 0))),
                 clean(entry.get("quantisation", "-")),
-                _accuracy(entry.get("accuracy", {}), entry.get("families", ())),
+                _accuracy(entry),
             )
         )
     return [*table(rows, indent=""), "run one with `tutti run --model NAME`"]
 
 
-def _accuracy(measured: Mapping[str, Mapping[str, Any]], learned: Sequence[str]) -> str:
-    """Families that the model was taught; of the others it knows nothing and the JSON says so."""
-    taught = [family for family in measured if family in learned]
-    return ", ".join(f"{clean(family)} {measured[family]['permille'] / 10:.1f}" for family in taught) or "not measured"
+def _accuracy(entry: Mapping[str, Any]) -> str:
+    """Families that the model was taught, or only their mean a skill if there are several; the JSON holds all."""
+    means = entry.get("declared_prior_permille", {})
+    measured = {family: found["permille"] for family, found in entry.get("accuracy", {}).items()}
+    taught = {family: permille for family, permille in measured.items() if family in entry.get("families", ())}
+    shown = means if len(means) > 1 else taught
+    return ", ".join(f"{clean(name)} {permille / 10:.1f}" for name, permille in shown.items()) or "not measured"
