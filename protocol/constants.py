@@ -120,8 +120,12 @@ BIDS_OPEN_MAX: Final = 1_024
 # many as a node takes questions, which is what the audits of a new network need as well.
 BEACON_MS: Final = 100
 BEACONS_BURST: Final = 256
-# Beacons of requesters that earned no weight here, all together: fresh keys, each with a ration of its own, would else take the
-# processor that those who share the work need.
+# Of these each requester has a share that no other can use up: few enough that a fresh key, whose handshake costs more, is not
+# worth it, and as many as one who only asks and can earn no weight needs.
+BEACON_SHARE_MS: Final = 1_000
+BEACON_SHARE_BURST: Final = 4
+# Beacons beyond the shares of requesters that earned no weight here, all together: fresh keys, each with a ration of its own,
+# would else take the processor that those who share the work need.
 UNKNOWN_BEACON_MS: Final = 50
 UNKNOWN_BEACONS_BURST: Final = 256
 # Gossip of authors without a channel that is passed on, all together, by topic: a thousand nodes refresh their records 17
@@ -190,7 +194,8 @@ assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
 assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
 assert RECORD_MS < RECORD_REFRESH_MS
 assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
-assert BEACONS_BURST <= UNKNOWN_BEACONS_BURST
+assert BEACON_MS < BEACON_SHARE_MS
+assert BEACON_SHARE_BURST < BEACONS_BURST <= UNKNOWN_BEACONS_BURST
 assert SEATS_DEFAULT < AWARDS_MAX
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX
 assert TOKENS_GENERAL <= TOKENS_MAX

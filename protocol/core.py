@@ -290,7 +290,10 @@ class Core:
             return
         if not self.peers.spend_beacon(requester):
             raise RemoteProtocolError("rate", "more beacons than one requester may send")
-        if not self._known(requester) and not self._unknown_beacons.spend(self._outbox.now.mono_ms):
+        # Its own share first, or two who flood would silence everybody else who earned nothing here.
+        if self._known(requester) or self.peers.spend_beacon_share(requester):
+            return
+        if not self._unknown_beacons.spend(self._outbox.now.mono_ms):
             raise RemoteProtocolError("rate", "more beacons than all requesters together may send that earned no weight here")
 
     def _reaches(self, peer: bytes) -> bool:

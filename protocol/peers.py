@@ -16,6 +16,8 @@ from protocol.addresses import DialBudget, host_of, worth_dialling
 from protocol.capability import Record
 from protocol.constants import (
     BEACON_MS,
+    BEACON_SHARE_BURST,
+    BEACON_SHARE_MS,
     BEACONS_BURST,
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_GONE_MS_MAX,
@@ -70,6 +72,7 @@ class Peer:
     hint: tuple[str, ...] = ()
     saved_at_ms: int = 0
     beacons: Bucket = field(default_factory=partial(Bucket, BEACON_MS, BEACONS_BURST))
+    beacons_share: Bucket = field(default_factory=partial(Bucket, BEACON_SHARE_MS, BEACON_SHARE_BURST))
     records: Bucket = field(default_factory=partial(Bucket, RECORD_MS, RECORDS_BURST))
     strangers: Bucket = field(default_factory=partial(Bucket, STRANGER_MS, STRANGERS_PER_SOURCE_MAX))
 
@@ -117,6 +120,10 @@ class PeerTable:
     def spend_beacon(self, key: bytes) -> bool:
         """Count a beacon of a connected peer; whether it may be answered."""
         return self._peers[key].beacons.spend(self._outbox.now.mono_ms)
+
+    def spend_beacon_share(self, key: bytes) -> bool:
+        """Count a beacon of a connected peer against the share that is its alone; whether any of it was left."""
+        return self._peers[key].beacons_share.spend(self._outbox.now.mono_ms)
 
     def offering(self, skill: str) -> list[bytes]:
         """Connected peers whose record offers `skill`, sorted."""

@@ -12,6 +12,8 @@ from protocol.constants import (
     AUDITS_AT_ONCE_MAX,
     AWARDS_MAX,
     BEACON_MS,
+    BEACON_SHARE_BURST,
+    BEACON_SHARE_MS,
     BEACONS_BURST,
     BIDS_OPEN_MAX,
     DEADLINE_MS_DEFAULT,
@@ -108,7 +110,6 @@ def test_beacon__of_a_peer_without_a_channel_gets_no_bid_and_no_place() -> None:
 def test_beacons__of_one_requester_are_rationed_and_those_of_another_are_not_touched() -> None:
     bench = Bench(("arith",))
     other = peers(1, "other")[0]
-    bench = Bench(("arith",), evidence({other.public_key: 9}))
     bench.meet(STRANGER, other)
     bids = [len(sent(bench.hear(STRANGER, beacon(number)), Bid)) for number in range(BEACONS_BURST + 20)]
     assert sum(bids) == BEACONS_BURST
@@ -123,10 +124,22 @@ def test_beacons__of_many_requesters_without_a_weight_are_rationed_together() ->
     bench = Bench(("arith",), evidence({known.public_key: 9}))
     bench.meet(known, *crowd)
     bids = sum(len(sent(bench.hear(key, beacon(number)), Bid)) for key in crowd for number in range(BEACONS_BURST // 2))
-    assert bids == UNKNOWN_BEACONS_BURST
+    assert bids == UNKNOWN_BEACONS_BURST + len(crowd) * BEACON_SHARE_BURST
     assert len(sent(bench.hear(known, beacon(0)), Bid)) == 1
     bench.wait(UNKNOWN_BEACON_MS)
     assert [len(sent(bench.hear(crowd[0], beacon(9_000 + number)), Bid)) for number in range(2)] == [1, 0]
+
+
+def test_beacons__of_who_earned_nothing_are_heard_however_much_others_flood() -> None:
+    honest, *crowd = peers(5)
+    bench = Bench(("arith",))
+    bench.meet(honest, *crowd)
+    for second in range(30):
+        for key in crowd:
+            for number in range(BEACONS_BURST if second == 0 else 20):
+                bench.hear(key, beacon(1_000 * second + number))
+        assert len(sent(bench.hear(honest, beacon(second)), Bid)) == 1
+        bench.wait(BEACON_SHARE_MS)
 
 
 def test_beacons__replayed_by_others_use_up_nothing_of_their_author() -> None:
