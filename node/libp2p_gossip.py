@@ -126,6 +126,7 @@ class Gossip(Pubsub):
             readers.remove(stream)
             if not readers:
                 self._readers.pop(peer, None)
+                self._forget(peer)
         await stream.reset()
 
     async def _read(self, stream: INetStream) -> None:
@@ -215,3 +216,13 @@ class Gossip(Pubsub):
         if self._peer_is_connected(peer_id):
             for topic in topics:
                 self.peer_topics.setdefault(topic, set()).add(peer_id)
+        self._forget(peer_id)
+
+    def _forget(self, peer: ID) -> None:
+        """Keep nothing in the mesh of a peer that is gone.
+
+        Stock does so only for one that had taken a stream of ours, so fresh keys that take none fill its tables; and what a
+        peer had sent may be read after it went.
+        """
+        if not self._peer_is_connected(peer) and peer not in self._readers:
+            self.router.remove_peer(peer)

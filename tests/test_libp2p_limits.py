@@ -283,6 +283,38 @@ def test_prune__cannot_ask_for_a_back_off_without_end() -> None:
     asyncio.run(main())
 
 
+def test_gossip__keeps_nothing_of_a_peer_that_never_took_a_stream_of_ours_and_left() -> None:
+    async def act(attacker: Attacker) -> None:
+        stream = await attacker.stream(MESHSUB)
+        rpc = rpc_pb2.RPC()
+        rpc.control.graft.add(topicID=TOPIC)
+        rpc.control.ihave.add(topicID=TOPIC, messageIDs=[bytes(32)])
+        rpc.control.idontwant.add(messageIDs=[os.urandom(32)])
+        rpc.control.prune.add(topicID=TOPIC, backoff=1)
+        await stream.write(encode_varint_prefixed(rpc.SerializeToString()))
+        await ping(attacker)
+
+    async def main() -> None:
+        async with pair() as it:
+            stack = it.node._stack
+            assert stack is not None
+            assert stack.gossip is not None
+            mesh = stack.gossip.router
+            assert isinstance(mesh, Mesh)
+            for _ in range(3):
+                await it.attack(act)
+            async with asyncio.timeout(TIMEOUT_S):
+                # Nothing tells when the victim has seen the last of them go.
+                while stack.gossip._readers.keys() - stack.gossip.peers.keys():  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            honest = set(stack.gossip.peers)
+            kept = (mesh.graft_flood_tracking, mesh.ihave_message_limits, mesh.dont_send_message_ids, mesh.mesh[TOPIC])
+            assert [len(set(table) - honest) for table in kept] == [0, 0, 0, 0]
+            await it.still_serves()
+
+    asyncio.run(main())
+
+
 async def _wires(host: str, limits: Limits) -> tuple[Wire, trio.SocketStream, trio.SocketListener]:
     """Our side of a TCP connection, the other one, and the listener between."""
     (listener,) = await trio.open_tcp_listeners(0, host=host)
