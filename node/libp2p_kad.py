@@ -146,6 +146,8 @@ class KadServer:
             self._streams[peer] -= 1
             if not self._streams[peer]:
                 del self._streams[peer]
+            # Keys cost nothing: of those that asked once and went, nothing may stay.
+            self._limit.tidy(time.monotonic_ns())
         await stream.reset()
 
     async def _serve(self, stream: INetStream, peer: bytes) -> None:
@@ -155,9 +157,7 @@ class KadServer:
         while True:
             request = await read_message(reader)
             self._counters["dht_requests_in"] += 1
-            now_ns = time.monotonic_ns()
-            if not self._limit.allows(peer, now_ns):
-                self._limit.tidy(now_ns)
+            if not self._limit.allows(peer, time.monotonic_ns()):
                 self._counters["dht_over_rate"] += 1
                 return
             answer = self.answer(peer, host, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from unittest import mock
@@ -19,12 +20,13 @@ from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_uvarint
 from multiaddr import Multiaddr
 
-from node.kademlia import PEER_ID_PREFIX
+from node.kademlia import PEER_ID_PREFIX, Contacts
 from node.libp2p_channel import ChunkReader
 from node.libp2p_kad import (
     KAD_MESSAGE_SIZE_MAX,
     KAD_REQUESTS_BURST,
     KAD_STREAMS_PER_PEER_MAX,
+    KadServer,
     framed,
     kad_protocol,
     read_message,
@@ -301,6 +303,31 @@ def test_flood_of_requests__is_cut_off_and_others_are_served() -> None:
             assert await seeker.finds() == {provider.key}
 
     run(work)
+
+
+def test_requests__leave_nothing_behind_of_those_who_asked_and_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0]
+    monkeypatch.setattr("node.libp2p_kad.time", mock.Mock(monotonic_ns=lambda: clock[0]))
+    server = KadServer(NETWORK, SKILLS, Contacts(bytes(32)), Counter())
+
+    async def visit(key: bytes) -> None:
+        parts = [framed(Message(type=Message.PING))]
+
+        async def read(_: int) -> bytes:
+            if parts:
+                return parts.pop()
+            raise IOException("gone")
+
+        stream = mock.AsyncMock(read=read, get_remote_address=mock.Mock(return_value=("192.0.2.1", 4101)))
+        stream.muxed_conn.peer_id = peer_id(key)
+        with contextlib.suppress(IOException):
+            await server.handle(stream)
+        stream.write.assert_awaited_once()
+
+    for number in range(50):
+        trio.run(visit, KeySigner(bytes([number]) * 32).public_key)
+        clock[0] += 1_000_000_000
+    assert len(server._limit._full_at_ns) <= 1
 
 
 def lie(node: Node, answer: Callable[[Message], Message | None]) -> None:
