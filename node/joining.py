@@ -30,7 +30,7 @@ _REASON_SIZE_MAX = 120
 
 @dataclass(slots=True)
 class _Hint:
-    address: str
+    key: bytes
     reached: bool = False
     dialling: bool = False
     backoff_ms: int = DIAL_BACKOFF_MS_MIN
@@ -42,7 +42,8 @@ class Bootstraps:
     """When which bootstrap is dialled: each until it was reached once, and again whenever no peer is left."""
 
     def __init__(self, addresses: Sequence[str], own: bytes) -> None:
-        self._hints = {key: _Hint(address) for address in addresses if (key := parse_address(address)[1]) != own}
+        # By address: a peer may have several, of which one leads there today.
+        self._hints = {address: _Hint(key) for address in addresses if (key := parse_address(address)[1]) != own}
         self._alone = True
 
     def __len__(self) -> int:
@@ -53,23 +54,24 @@ class Bootstraps:
         """Why the last dial that failed did, if one of those not reached has."""
         return next((hint.reason for hint in reversed(self._hints.values()) if hint.reason), "")
 
-    def due(self, connected: Sequence[bytes], now_ms: int) -> list[tuple[bytes, str]]:
-        """Keys and addresses to dial now; `ended` must follow for each."""
+    def due(self, connected: Sequence[bytes], now_ms: int) -> list[str]:
+        """Addresses to dial now; `ended` must follow for each."""
         if not connected and not self._alone:
             for hint in self._hints.values():
                 hint.backoff_ms, hint.due_ms = DIAL_BACKOFF_MS_MIN, now_ms
         self._alone = not connected
-        found: list[tuple[bytes, str]] = []
-        for key, hint in self._hints.items():
-            if key in connected or hint.dialling or hint.due_ms > now_ms or (connected and hint.reached):
+        reached = {hint.key for hint in self._hints.values() if hint.reached} if connected else set()
+        found: list[str] = []
+        for address, hint in self._hints.items():
+            if hint.key in connected or hint.key in reached or hint.dialling or hint.due_ms > now_ms:
                 continue
             hint.dialling = True
-            found.append((key, hint.address))
+            found.append(address)
         return found
 
-    def ended(self, key: bytes, reason: str, now_ms: int) -> bool:
+    def ended(self, address: str, reason: str, now_ms: int) -> bool:
         """A dial is over; `reason` says why it failed, empty if it did not. Whether that is news."""
-        hint = self._hints[key]
+        hint = self._hints[address]
         news = reason != hint.reason
         hint.dialling, hint.reason, hint.reached = False, reason, hint.reached or not reason
         # Nodes that lost the same bootstrap do not come back to it in the same instant.
@@ -118,8 +120,8 @@ async def join(node: Running) -> None:
     async with asyncio.TaskGroup() as dials:
         while True:
             peers = node.transport.peers()
-            for key, address in bootstraps.due(peers, _now_ms()):
-                dials.create_task(_dial(node, bootstraps, key, address))
+            for address in bootstraps.due(peers, _now_ms()):
+                dials.create_task(_dial(node, bootstraps, address))
             if solitude.notice(len(peers), _now_ms()):
                 saved = sum(peer.meeting is not None for _, peer in node.executor.core.peers.all())
                 own = next(iter(node.transport.addresses()), "MULTIADDR")
@@ -127,7 +129,7 @@ async def join(node: Running) -> None:
             await asyncio.sleep(_TICK_S)
 
 
-async def _dial(node: Running, bootstraps: Bootstraps, key: bytes, address: str) -> None:
+async def _dial(node: Running, bootstraps: Bootstraps, address: str) -> None:
     reason = ""
     try:
         await node.transport.dial(address)
@@ -135,7 +137,7 @@ async def _dial(node: Running, bootstraps: Bootstraps, key: bytes, address: str)
         reason = node.unreached[address] = str(error)
     else:
         node.unreached.pop(address, None)
-    news = bootstraps.ended(key, reason, _now_ms())
+    news = bootstraps.ended(address, reason, _now_ms())
     if reason:
         # For ever, each minute: once is enough for who reads along.
         node.events.emit(Log("warning" if news else "debug", "bootstrap_failed", {"reason": reason}))

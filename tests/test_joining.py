@@ -25,7 +25,7 @@ ADDRESSES = [f"/ip4/127.0.0.1/tcp/{4_100 + number}/p2p/{peer_id(key)}" for numbe
 
 def test_bootstraps__are_dialled_all_at_once_and_this_node_never() -> None:
     hints = Bootstraps(ADDRESSES, KEYS[2])
-    assert hints.due([], 0) == list(zip(KEYS[:2], ADDRESSES[:2], strict=True))
+    assert hints.due([], 0) == ADDRESSES[:2]
     assert hints.due([], 100_000) == []  # those dials are still under way
 
 
@@ -34,7 +34,7 @@ def test_bootstrap_that_is_dead__is_dialled_for_ever_with_backoff(failures: int)
     hints, now_ms, backoff_ms = Bootstraps(ADDRESSES[:1], b""), 0, DIAL_BACKOFF_MS_MIN
     for _ in range(failures):
         assert hints.due([], now_ms)
-        hints.ended(KEYS[0], "refused", now_ms)
+        hints.ended(ADDRESSES[0], "refused", now_ms)
         assert not hints.due([], now_ms + backoff_ms - 1)
         now_ms += backoff_ms + backoff_ms // DIAL_JITTER_SHARE
         backoff_ms = min(2 * backoff_ms, DIAL_BACKOFF_MS_MAX)
@@ -45,16 +45,28 @@ def test_bootstrap_that_is_dead__is_dialled_for_ever_with_backoff(failures: int)
 def test_bootstrap_that_was_reached__is_left_alone_until_no_peer_is_left() -> None:
     hints = Bootstraps(ADDRESSES[:2], b"")
     hints.due([], 0)
-    hints.ended(KEYS[0], "", 0)
-    hints.ended(KEYS[1], "refused", 0)
+    hints.ended(ADDRESSES[0], "", 0)
+    hints.ended(ADDRESSES[1], "refused", 0)
     # The other is still wanted: an operator named it for a reason.
-    assert [key for key, _ in hints.due([KEYS[0]], 10_000)] == [KEYS[1]]
-    hints.ended(KEYS[1], "refused", 10_000)
+    assert hints.due([KEYS[0]], 10_000) == ADDRESSES[1:2]
+    hints.ended(ADDRESSES[1], "refused", 10_000)
     # It went, another peer stayed: the network is there.
-    assert [key for key, _ in hints.due([KEYS[2]], 100_000)] == [KEYS[1]]
-    hints.ended(KEYS[1], "refused", 100_000)
+    assert hints.due([KEYS[2]], 100_000) == ADDRESSES[1:2]
+    hints.ended(ADDRESSES[1], "refused", 100_000)
     # All went: everything at once, whatever the waits were.
-    assert [key for key, _ in hints.due([], 100_001)] == KEYS[:2]
+    assert hints.due([], 100_001) == ADDRESSES[:2]
+
+
+def test_bootstrap_with_several_addresses__is_dialled_at_each_until_one_leads_there() -> None:
+    other = ADDRESSES[0].replace("127.0.0.1", "192.0.2.1")
+    hints = Bootstraps([other, ADDRESSES[0]], b"")
+    assert hints.due([], 0) == [other, ADDRESSES[0]]
+    hints.ended(ADDRESSES[0], "", 0)
+    hints.ended(other, "no answer", 0)
+    assert hints.due([KEYS[0]], 100_000) == []
+    # It was reached once, and another peer is there.
+    assert hints.due([KEYS[2]], 100_000) == []
+    assert hints.due([], 100_000) == [other, ADDRESSES[0]]
 
 
 def test_solitude__is_told_after_a_minute_and_once_until_there_was_a_peer() -> None:
