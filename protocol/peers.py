@@ -316,11 +316,14 @@ class PeerTable:
         return naming.strangers if naming is not None else self._gossiped
 
     def _strangers(self) -> dict[bytes | None, list[bytes]]:
-        """Keys of peers without meeting and evidence, by who named them; whoever goes first stands first."""
-        evidenced = self._evidenced()
+        """Keys of peers without meeting and evidence, by who named them; whoever goes first stands first.
+
+        Evidence alone, without a record that holds, keeps no place: an examination is easily had, and the evidence stays.
+        """
+        evidenced, wall_ms = self._evidenced(), self._outbox.now.wall_ms
         found: dict[bytes | None, list[bytes]] = {}
         for key, peer in self._peers.items():
-            if peer.meeting is None and key not in evidenced:
+            if peer.meeting is None and (key not in evidenced or peer.record_expires_ms <= wall_ms):
                 found.setdefault(peer.source, []).append(key)
         for keys in found.values():
             keys.sort(key=lambda key: (not self._peers[key].tried, self._peers[key].record_expires_ms, key))

@@ -228,6 +228,19 @@ def test_full_table__keeps_peers_that_are_connected_evidenced_or_were_met() -> N
     assert {peer.public_key for peer in known} <= set(table)
 
 
+def test_full_table__has_room_again_once_examined_peers_that_came_and_went_have_no_record_left() -> None:
+    examined = crowd(PEERS_MAX + 10, "examined")
+    bench = Bench(restored=evidence({author.public_key: 1 for author in examined}))
+    for author in examined:
+        bench.step(PeerConnected(author.public_key))
+        bench.hear(author, at("/ip4/192.0.2.66/tcp/1"))
+        bench.step(PeerLost(author.public_key))
+    bench.wait(PEER_SAVE_DELAY_MS)
+    bench.wait(RECORD_LIFETIME_MS_MAX + CLOCK_SKEW_MS_MAX)
+    told(bench, None, STRANGER, at("/sim/stranger"))
+    assert bench.core.peers.get(STRANGER.public_key) is not None
+
+
 def test_flood_of_records__writes_nothing_to_disk() -> None:
     bench = Bench()
     mark = len(bench.effects)
