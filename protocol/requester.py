@@ -355,11 +355,14 @@ class Requester:
         now_ms = self._outbox.now.mono_ms
         for task in self.tasks():
             if task.ends_mono_ms <= now_ms:
+                # A time that was too short for all says nothing about those who were at it.
+                enough = any(seat.state is SeatState.DONE for seat in task.seats)
                 for seat in task.seats:
                     if (seat.state, "expired") in SEAT:
                         seat.state = SeatState.FAILED
                         task.reports.append(SeatReport(seat.number, seat.holder.bidder, "deadline"))
-                        self._rest(seat.holder.bidder)
+                        if enough or seat.yields_mono_ms <= now_ms:
+                            self._rest(seat.holder.bidder)
                         self._cancel(task, seat)
                 self._end(task, "deadline")
             elif task.phase is Phase.BIDDING and self._window_closes(task):

@@ -434,6 +434,27 @@ def test_who_let_a_lease_run_out__is_left_alone_for_a_while_if_another_is_there(
     assert len(sent(bench.hear(hung, bid_on(out)), BidAck)) == 1
 
 
+@pytest.mark.parametrize(("answered", "deadline_ms", "rests"), [(0, 4_000, 0), (1, 4_000, 2), (0, 60_000, 3)])
+def test_deadline__that_is_too_short_for_all_gives_nobody_a_rest(answered: int, deadline_ms: int, rests: int) -> None:
+    bench, others = requester(4)
+    out = asked(bench, deadline_ms=deadline_ms)
+    mark = len(bench.effects)
+    bench.bids(out, others)
+    awards = sent(bench.effects[mark:], Award)
+    for award in awards:
+        accept(bench, award, others)
+    for award in awards[:answered]:
+        answer(bench, award, others)
+    while bench.outcome(QUESTION) is None:
+        for award in awards[answered:]:
+            bench.hear(holder(award, others), Progress(award[1].task, 0, 0, award[0].id))
+        bench.wait(LEASE_MS // 3)
+    (out,) = sent(bench.ask(SECOND), Beacon)
+    for peer in others:
+        bench.hear(peer, bid_on(out))
+    assert bench.core.rejected.get("resting", 0) == rests
+
+
 def test_who_let_a_lease_run_out__is_asked_again_if_nobody_else_is_there() -> None:
     bench, others = requester(1)
     awarded(bench, others)
