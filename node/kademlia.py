@@ -96,9 +96,10 @@ class Contacts:
 
 
 def _same_host(one: Contact, other: Contact) -> bool:
-    # A whole network may live on one machine, which cannot attack itself over loopback from elsewhere.
-    here = host_of(one.addresses[0])
-    return not is_loopback(one.addresses[0]) and any(host_of(address) == here for address in other.addresses)
+    # A whole network may live on one machine, which cannot attack itself over loopback from elsewhere. Any address counts,
+    # or one of a crowd would only have to name another first.
+    hosts = {host_of(address) for address in one.addresses if not is_loopback(address)}
+    return any(host_of(address) in hosts for address in other.addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from libp2p.kad_dht.utils import sort_peer_ids_by_distance
@@ -59,6 +61,14 @@ def test_contacts__of_one_host_take_a_part_of_each_bucket() -> None:
     # A whole network on one machine is no crowd.
     local = Contacts(bytes(32))
     assert sum(local.add(contact(number, "127.0.0.1")) for number in range(1, 17)) == 16
+
+
+def test_contacts__of_one_host_are_a_crowd_whatever_address_they_name_first() -> None:
+    table = Contacts(bytes(32))
+    for number in range(1, 500):
+        known = contact(number, "192.0.2.9")
+        table.add(replace(known, addresses=(f"/ip4/127.0.0.1/tcp/{number}/p2p/x", *known.addresses)))
+    assert max(len(bucket) for bucket in table._buckets.values()) == BUCKET_PER_HOST_MAX
 
 
 def test_shelf__keeps_what_stands_against_a_crowd_from_one_host() -> None:
