@@ -1,7 +1,7 @@
-"""What a gossip mesh may pass on: a pure verdict on each message, with the rule that it broke (specs/04-transport.md).
+"""What a gossip mesh may pass on: a verdict on each message, with the rule that it broke (specs/04-transport.md).
 
-A `Gate` adds what no message says of itself: how much its author has had passed on already. Every node of the network pays for
-a message that one passes on, so here a flood ends, and not where it arrives.
+To what the message says of itself a `Gate` adds how much its author has had passed on already. Every node of the network pays
+for a message that one passes on, so here a flood ends, and not where it arrives.
 """
 
 from __future__ import annotations
@@ -24,19 +24,6 @@ _MESSAGE: dict[str, type[Message]] = {BEACONS: Beacon, RECORDS: Record}
 _IGNORED = frozenset({"expired", "future", "flood"})
 
 
-def validate(data: bytes, network: bytes, topic: str, wall_ms: int) -> tuple[Verdict, str]:
-    """The verdict on a message of `topic` ("beacons" or "records") and a short reason."""
-    return _judged(lambda: _checked(data, network, topic, wall_ms))
-
-
-def _judged(check: Callable[[], object]) -> tuple[Verdict, str]:
-    try:
-        check()
-    except RemoteProtocolError as error:
-        return (Verdict.IGNORE if error.code in _IGNORED else Verdict.REJECT), error.code
-    return Verdict.ACCEPT, ""
-
-
 def _checked(data: bytes, network: bytes, topic: str, wall_ms: int) -> Envelope:
     envelope = open_envelope(data)
     check_for(envelope, network, frozenset((topic,)))
@@ -49,7 +36,10 @@ def _checked(data: bytes, network: bytes, topic: str, wall_ms: int) -> Envelope:
 
 
 class Gate:
-    """Verdicts on one topic that count authors: each that has a channel to us for itself, all others together."""
+    """Verdicts on one topic, "beacons" or "records".
+
+    Authors are counted: each that has a channel to us for itself, all others together.
+    """
 
     def __init__(self, network: bytes, topic: str, is_connected: Callable[[bytes], bool]) -> None:
         self._network = network
@@ -59,8 +49,12 @@ class Gate:
         self._others = Bucket(RELAY_MS, RELAYS_BURST)
 
     def validate(self, data: bytes, wall_ms: int, mono_ms: int) -> tuple[Verdict, str]:
-        """As `validate`; what is sound and too much is ignored."""
-        return _judged(lambda: self._check(data, wall_ms, mono_ms))
+        """The verdict on a message and a short reason; what is sound and too much is ignored."""
+        try:
+            self._check(data, wall_ms, mono_ms)
+        except RemoteProtocolError as error:
+            return (Verdict.IGNORE if error.code in _IGNORED else Verdict.REJECT), error.code
+        return Verdict.ACCEPT, ""
 
     def _check(self, data: bytes, wall_ms: int, mono_ms: int) -> None:
         # After the signature: nobody uses up the ration of another.
