@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ALONE_MS = 60_000
 # How often it looks whom to dial and whether it is alone.
 _TICK_S = 0.5
-# The whole line must fit a field of the log.
-_REASON_SIZE_MAX = 120
+# The whole line must fit a field of the log; the longest reason, another key that answers, is 82 characters.
+_REASON_SIZE_MAX = 110
 
 
 @dataclass(slots=True)
@@ -103,8 +103,11 @@ def told_alone(bootstraps: int, saved: int, reason: str, address: str) -> Log:
     """What to say to an owner whose node has been alone for ALONE_MS: an error only if it had somewhere to go."""
     if bootstraps + saved == 0:
         return _line("info", "no_peers_yet", f"this is the first node; others join it with --bootstrap {address}")
-    tried = " and ".join(f"{count} {what}" for count, what in ((bootstraps, "bootstraps"), (saved, "saved peers")) if count)
-    last = f", the last because: {reason[:_REASON_SIZE_MAX]}" if reason else ""
+    counts = ((bootstraps, "bootstrap"), (saved, "saved peer"))
+    tried = " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts if count)
+    # The address stood in a line of its own before, with the remedy for it; here it would leave no room for the reason.
+    why = reason.partition(": ")[2].partition("; ")[0] or reason
+    last = f", the last because: {why[:_REASON_SIZE_MAX]}" if reason else ""
     remedy = "; run tutti doctor, or start with --bootstrap and the address of a node that runs now"
     return _line("error", "no_peers", f"none of {tried} answered{last}{remedy}")
 

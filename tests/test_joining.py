@@ -79,11 +79,13 @@ def test_solitude__is_told_after_a_minute_and_once_until_there_was_a_peer() -> N
 
 
 def test_error__names_what_was_tried_and_the_remedy_and_the_first_node_only_hears_how_others_join() -> None:
-    error = told_alone(2, 1, "cannot reach X: connection refused", ADDRESSES[0])
+    long = f"cannot use {ADDRESSES[0]}: it is a node of another network (id {16 * 'a'}..., ours is {16 * 'b'}...); both"
+    error = told_alone(2, 1, long, ADDRESSES[0])
     assert (error.level, error.event) == ("error", "no_peers")
     reason = str(error.fields["reason"])
     assert reason.startswith(
-        "none of 2 bootstraps and 1 saved peers answered, the last because: cannot reach X: connection refused"
+        "none of 2 bootstraps and 1 saved peer answered, the last because: it is a node of another network"
+        f" (id {16 * 'a'}..., ours is {16 * 'b'}...); run tutti doctor"
     )
     assert "tutti doctor" in reason
     longest = str(told_alone(64, 256, 1_000 * "x", ADDRESSES[0]).fields["reason"])
