@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shlex
 from typing import Any
 
 from node.errors import ExitCode, UserError
@@ -41,11 +42,16 @@ class Client:
 
     def _nobody(self) -> UserError:
         others = sorted(file.parent.name for file in self._home.state.parent.glob("*/api.json") if file != self._home.api_file)
-        hint = f", or add --network {others[0]}, where one may run" if others else ""
+        hint = f", or add --network {self._named(others[0])}, where one may run" if others else ""
         return UserError(
             f"no node runs in {self._home.data} (network {self._home.data.name}): start one with `tutti run`{hint}",
             ExitCode.NO_DAEMON,
         )
+
+    def _named(self, directory: str) -> str:
+        """What --network takes for the network of a directory: a preset's name, or the file that its home keeps."""
+        file = NetworkHome(self._home.data.parent / directory, self._home.state.parent / directory).network_file
+        return shlex.quote(str(file)) if file.exists() else directory
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=timeout_s)

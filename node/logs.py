@@ -21,6 +21,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
+from protocol.outcome import OutcomeKind
+
 Level = Literal["debug", "info", "warning", "error"]
 
 _TEXT_SIZE_MAX = 300
@@ -44,7 +46,7 @@ FIELDS: Mapping[str, re.Pattern[str]] = {
     "beacon": _WORD,
     "type": _WORD,
     "skill": _WORD,
-    "outcome": _WORD,
+    "outcome": re.compile("|".join(kind.value for kind in OutcomeKind)),
     "code": _WORD,
     "verdict": _WORD,
     "reason": _OWN,

@@ -34,6 +34,8 @@ DOMAIN: Final = b"tutti/parameters/1\x00"
 SIMILARITY_MIN_TINY: Final = 400
 
 _EXERCISE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}/[a-z][a-z0-9_-]{0,31}")
+# Enough to find a skill in a file by.
+_NAME_SHOWN: Final = 32
 _SKILL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
@@ -127,7 +129,11 @@ class Parameters:
         for name, skill in skills.items():
             if not isinstance(skill, dict):
                 raise RemoteProtocolError("fields", "parameters: a skill is not a map")
-            found[name] = Skill.parse(skill)
+            try:
+                found[name] = Skill.parse(skill)
+            except RemoteProtocolError as error:
+                # Who edits a file of many skills must hear which; the name may be anything, so it is shown as a literal.
+                raise RemoteProtocolError("field", f"parameters: {name[:_NAME_SHOWN]!a}: {error}") from error
         try:
             return cls(genesis, revision, MappingProxyType(found), similarity_min)
         except LocalProtocolError as error:

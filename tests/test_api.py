@@ -46,7 +46,7 @@ def test_pause__is_told_once_shown_and_kept_over_a_restart(tmp_path: Path, capsy
         assert await node.tutti("resume", "--json") == ExitCode.OK
         assert json.loads(capsys.readouterr().out)["changed"] is True
         assert await node.tutti("resume") == ExitCode.OK
-        assert capsys.readouterr().out.startswith("this node was not paused: ")
+        assert capsys.readouterr().out.startswith("this node was not paused; takes work: ")
 
     with_node(tmp_path, first)
     with_node(tmp_path, second)

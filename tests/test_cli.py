@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from node import networks
 from node.cli import main
 from node.cli.init import template
 from node.cli.parser import MODULES
 from node.cli.version import PROTOCOLS
 from node.config import KEYS, Config, load
 from node.errors import ExitCode
+from node.home import locate
 from node.libp2p_channel import channel_protocol
 from protocol import envelope
 from protocol.constants import QUESTION_SIZE_MAX
@@ -250,6 +252,20 @@ def test_no_daemon__on_this_network_names_the_one_that_may_run(capsys: Capture, 
     _write_api(tmp_path, 1)
     line = _failure(capsys, ["status", "--home", str(tmp_path), "--network", "dev"], ExitCode.NO_DAEMON)
     assert "--network local" in line
+
+
+def test_no_daemon__names_a_founded_network_by_a_file_that_the_flag_takes(capsys: Capture, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert main(["--home", str(home), "network", "new", "choir", "--out", str(tmp_path / "choir.json")]) == ExitCode.OK
+    network = networks.load(str(tmp_path / "choir.json"))
+    there = locate(str(home), {}).network(network.directory)
+    there.create()
+    networks.newest(there, network)
+    there.api_file.write_text("{}")
+    capsys.readouterr()
+    line = _failure(capsys, ["status", "--home", str(home)], ExitCode.NO_DAEMON)
+    named = line.partition("--network ")[2].partition(",")[0]
+    assert networks.load(named) == network
 
 
 def test_stale_api_file__of_a_killed_daemon_is_no_daemon(capsys: Capture, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from node import logs
 from node.events import EventStream
 from protocol.allowance import Caps
 from protocol.events import MessageReceived, Paused
+from protocol.outcome import OutcomeKind
 from simnet.draws import Stream
 from simnet.host import Solution
 from simnet.world import World
@@ -23,6 +24,11 @@ from tests.support import PARAMETERS, record
 
 REPOSITORY = Path(__file__).parent.parent
 SECRET = "why is the sky blue, and what does 12 plus 30 make?"
+
+
+@pytest.mark.parametrize("kind", OutcomeKind)
+def test_log__tells_every_outcome(kind: OutcomeKind) -> None:
+    assert logs.FIELDS["outcome"].fullmatch(kind.value)
 
 
 class Terminal(io.StringIO):

@@ -222,6 +222,19 @@ def test_new__a_mistake_makes_nothing(tmp_path: Path, flags: list[str], capsys: 
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_new__names_the_file_as_the_flag_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--home", "home", "network", "new", "choir", "--out", "choir"]) == ExitCode.OK
+    named = capsys.readouterr().out.partition("tutti run --network ")[2].partition("`")[0]
+    assert main(["--home", "home", "init", "--network", named]) == ExitCode.OK
+
+
+def test_new__a_bad_bootstrap_is_a_wrong_flag(tmp_path: Path, capsys: Capture) -> None:
+    argv = ["--home", str(tmp_path / "home"), "network", "new", "choir", "--bootstrap", "host:1"]
+    assert main(argv) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("tutti: --bootstrap: bad address 'host:1'")
+
+
 def test_check__says_what_does_not_hold(tmp_path: Path, capsys: Capture) -> None:
     file = founded(tmp_path, capsys)
     file.write_text(file.read_text().replace('"options": 10', '"options": 11'))
@@ -240,6 +253,13 @@ def test_revise__signs_what_the_founder_edited_under_the_next_number(tmp_path: P
     assert after.parameters.network == before.parameters.network
     assert after.parameters.revision == 2
     assert {skill.options for skill in after.parameters.skills.values()} == {2, 11}
+
+
+def test_revise__a_mistake_names_the_skill(tmp_path: Path, capsys: Capture) -> None:
+    file = founded(tmp_path, capsys)
+    file.write_text(file.read_text().replace('"answer": "choice"', '"answer": "poem"'))
+    assert main(["--home", str(tmp_path / "home"), "network", "revise", str(file)]) == ExitCode.FAILED
+    assert "'logic': skill: answer is not one of" in capsys.readouterr().err
 
 
 def test_revise__needs_the_founders_key(tmp_path: Path, capsys: Capture) -> None:

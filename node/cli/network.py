@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from node.errors import ExitCode, UserError
 from node.home import Home, load_or_create_seed, locate, write_private
 from node.libp2p_address import parse_address
 from node.networks import BOOTSTRAPS_MAX, Network, load, parse, read, render
+from node.transport import TransportError
 from protocol.errors import LocalProtocolError
 from protocol.genesis import NONCE_SIZE, Genesis
 from protocol.identity import KeySigner, peer_id
@@ -93,10 +95,12 @@ def _new(args: argparse.Namespace) -> int:
     except OSError as error:
         key_file.unlink(missing_ok=True)
         raise UserError(f"cannot write {file}: {error.strerror}; choose another file with --out") from error
+    # A path shows itself by its dot or slash; without one it would be taken for a preset's name.
+    named = shlex.quote(str(file) if {".", "/"} & set(str(file)) else f"./{file}")
     print_lines(
         [
             *table(_rows(network), indent=""),
-            f"network file   {file}: give it to whoever shall join with `tutti run --network {file}`",
+            f"network file   {file}: give it to whoever shall join with `tutti run --network {named}`",
             f"founder's key  {key_file}: keep it; only its holder can change the parameters",
         ]
     )
@@ -175,7 +179,10 @@ def _addresses(given: Sequence[str]) -> tuple[str, ...]:
     if len(given) > BOOTSTRAPS_MAX:
         raise UserError(f"a network file has at most {BOOTSTRAPS_MAX} bootstrap addresses", ExitCode.USAGE)
     for address in given:
-        parse_address(address)
+        try:
+            parse_address(address)
+        except TransportError as error:
+            raise UserError(f"--bootstrap: {error}", ExitCode.USAGE) from error
     return tuple(given)
 
 

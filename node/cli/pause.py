@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.command == "pause":
         print_lines([_paused(answer["changed"], answer["leases"])])
     else:
-        was = "this node takes work again" if answer["changed"] else "this node was not paused"
-        print_lines([f"{was}: {availability(answer['availability'])}"])
+        was = "this node is paused no more" if answer["changed"] else "this node was not paused"
+        print_lines([f"{was}; takes work: {availability(answer['availability'])}"])
     return 0
 
 
