@@ -97,13 +97,13 @@ class Config(BaseModel):
     gpu_layers: int = Field(0, ge=-1, le=1000, description="an integer up to 1000, or -1 for all layers")
     api_port: int = Field(0, ge=0, le=65535, description="a port from 1 to 65535, or 0 for any free one")
     requests_per_hour: int = Field(
-        0, ge=0, le=1_000_000, description="an integer: requests of others answered in an hour, audits too, or 0 for no cap"
+        0, ge=0, le=1_000_000, description="an integer up to 1000000: requests of others answered in an hour, or 0 for no cap"
     )
     tokens_per_day: TokensCap = Field(
         0,
         ge=0,
         le=10**12,
-        description=f"an integer from {TOKENS_MAX}: tokens written for others in a day, or 0 for no cap",
+        description=f"an integer from {TOKENS_MAX} to a million million: tokens written for others in a day, or 0 for no cap",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description='"debug", "info", "warning" or "error"')
 

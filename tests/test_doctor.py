@@ -213,6 +213,29 @@ def test_port__that_is_taken_or_not_ours(tmp_path: Path, capsys: Capture, monkey
     ]
 
 
+def test_port__that_nobody_asked_for_and_is_taken_is_no_fault(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("node.doctor.links.PORT_DEFAULT", taken.getsockname()[1])
+        monkeypatch.setattr("node.config.PORT_DEFAULT", taken.getsockname()[1])
+        taken.listen()
+        file = tmp_path / "choir.json"
+        assert main(["--home", str(tmp_path / "home"), "network", "new", "choir", "--out", str(file)]) == ExitCode.OK
+        capsys.readouterr()
+        monkeypatch.setenv("TUTTI_NETWORK", str(file))
+        levels = report(capsys, tmp_path)["ports"]
+    assert [level for level, _ in levels] == ["warn"]
+    assert "would listen on any free one" in levels[0][1]
+
+
+def test_database__without_a_byte_is_filled_by_the_next_run(place: NetworkHome, tmp_path: Path, capsys: Capture) -> None:
+    place.database_file.write_bytes(b"")
+    (line,) = report(capsys, tmp_path)["database"]
+    assert line[0] == "ok"
+
+
 def test_bootstraps__say_why_not(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -220,6 +222,17 @@ def test_new__a_mistake_makes_nothing(tmp_path: Path, flags: list[str], capsys: 
     assert main(argv) != ExitCode.OK
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_new__on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def full(_: object) -> bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("node.cli.network.render", full)
+    file = tmp_path / "choir.json"
+    assert main(["--home", str(tmp_path / "home"), "network", "new", "choir", "--out", str(file)]) == ExitCode.FAILED
+    assert "No space left on device; choose another file" in capsys.readouterr().err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_new__names_the_file_as_the_flag_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -89,11 +89,15 @@ def _new(args: argparse.Namespace) -> int:
     founder = KeySigner(load_or_create_seed(key_file)[0])
     parameters = Parameters(Genesis(args.name, founder.public_key, nonce), 1, *SKILL_SETS[args.skill_set])
     network = Network(parameters, parameters.signed_by(founder), bootstrap)
+    made = False
     try:
         with file.open("xb") as handle:
+            made = True
             handle.write(render(network))
     except OSError as error:
         key_file.unlink(missing_ok=True)
+        if made:  # half a file would stand in the way of the next attempt
+            file.unlink(missing_ok=True)
         raise UserError(f"cannot write {file}: {error.strerror}; choose another file with --out") from error
     # A path shows itself by its dot or slash; without one it would be taken for a preset's name.
     named = shlex.quote(str(file) if {".", "/"} & set(str(file)) else f"./{file}")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from node.cli.status import availability
 from node.cli.terminal import clean, number
-from node.config import Config
+from node.config import PORT_DEFAULT, Config
 from node.doctor.finding import Finding, fail, ok, warn
 from protocol.constants import CLOCK_SKEW_MS_MAX
 from protocol.parameters import PRESETS
@@ -41,7 +41,11 @@ def could_listen(config: Config) -> Iterator[Finding]:
             text, remedy = _REASONS.get(
                 reason, (f"cannot be listened on ({errno.errorcode.get(reason, reason)})", "see listen")
             )
-            yield fail("ports", f"{use} {text}", f"{remedy} (keys listen and api_port)")
+            if reason == errno.EADDRINUSE and port == PORT_DEFAULT and not config.listen:
+                # Nobody asked for this port, so a node takes another.
+                yield warn("ports", f"{use} is taken, so a node would listen on any free one", "set listen to choose it")
+            else:
+                yield fail("ports", f"{use} {text}", f"{remedy} (keys listen and api_port)")
         else:
             yield ok("ports", f"{use} is free")
     if not any(port for _, _, port in wanted):
