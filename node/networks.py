@@ -77,10 +77,13 @@ def parse(data: bytes, name: str, *, signed: bool = True) -> Network:
     Without `signed` the signature is not checked: the founder has edited the parameters and is about to sign them.
     """
     fields = _json(data, name)
-    if not isinstance(fields, dict) or fields.keys() != _FIELDS:
+    if not isinstance(fields, dict) or "tutti_network" not in fields:
         raise UserError(f"{name} is no network file: it must have the fields {', '.join(sorted(_FIELDS))}")
+    # Before the other fields, for a later version may have others.
     if type(fields["tutti_network"]) is not int or fields["tutti_network"] != VERSION:
         raise UserError(f"{name}: tutti_network must be {VERSION}; a higher number needs a newer tutti-network")
+    if fields.keys() != _FIELDS:
+        raise UserError(f"{name} is no network file: it must have the fields {', '.join(sorted(_FIELDS))}")
     try:
         genesis = Genesis.parse(_with_bytes(fields["genesis"], "founder", "nonce"))
         parameters = Parameters.parse(genesis, _map(fields["parameters"], "parameters"))

@@ -133,6 +133,11 @@ def test_file__bytes_that_are_no_network_file_are_one_line(data: bytes) -> None:
     assert str(caught.value).startswith("choir.json ")
 
 
+def test_file__of_a_later_version_asks_for_a_newer_program_whatever_its_fields() -> None:
+    with pytest.raises(UserError, match="needs a newer tutti-network"):
+        parse(b'{"tutti_network": 2, "constitution": {}}', "f")
+
+
 def test_file__a_key_that_stands_twice_is_refused() -> None:
     data = DATA.replace(b'"revision": 1,', b'"revision": 1, "revision": 1,')
     with pytest.raises(UserError, match="twice"):
