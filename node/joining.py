@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from node.libp2p_address import parse_address
 from node.transport import TransportError
@@ -100,20 +100,22 @@ class Solitude:
 
 
 def told_alone(bootstraps: int, saved: int, reason: str, address: str) -> Log:
-    """What to say to an owner whose node has been alone for ALONE_MS: an error only if it had somewhere to go."""
+    """What to say to an owner whose node has been alone for ALONE_MS: whom it tried, and what to do."""
     if bootstraps + saved == 0:
-        return _line("info", "no_peers_yet", f"this is the first node; others join it with --bootstrap {address}")
+        # Its owner alone knows whether it is the first or was meant to join one.
+        text = f"nobody has joined this node; others join it with --bootstrap {address}"
+        return _line(f"{text}; to join somebody, start it with --bootstrap and the address of a node that runs now")
     counts = ((bootstraps, "bootstrap"), (saved, "saved peer"))
     tried = " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts if count)
     # The address stood in a line of its own before, with the remedy for it; here it would leave no room for the reason.
     why = reason.partition(": ")[2].partition("; ")[0] or reason
     last = f", the last because: {why[:_REASON_SIZE_MAX]}" if reason else ""
     remedy = "; run tutti doctor, or start with --bootstrap and the address of a node that runs now"
-    return _line("error", "no_peers", f"none of {tried} answered{last}{remedy}")
+    return _line(f"none of {tried} answered{last}{remedy}")
 
 
-def _line(level: Literal["info", "error"], event: str, reason: str) -> Log:
-    return Log(level, event, {"elapsed_ms": ALONE_MS, "reason": reason})
+def _line(reason: str) -> Log:
+    return Log("error", "no_peers", {"elapsed_ms": ALONE_MS, "reason": reason})
 
 
 async def join(node: Running) -> None:

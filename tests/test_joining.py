@@ -78,7 +78,7 @@ def test_solitude__is_told_after_a_minute_and_once_until_there_was_a_peer() -> N
     assert told == [6 * ALONE_MS]
 
 
-def test_error__names_what_was_tried_and_the_remedy_and_the_first_node_only_hears_how_others_join() -> None:
+def test_error__names_what_was_tried_and_the_remedy() -> None:
     long = f"cannot use {ADDRESSES[0]}: it is a node of another network (id {16 * 'a'}..., ours is {16 * 'b'}...); both"
     error = told_alone(2, 1, long, ADDRESSES[0])
     assert (error.level, error.event) == ("error", "no_peers")
@@ -91,12 +91,21 @@ def test_error__names_what_was_tried_and_the_remedy_and_the_first_node_only_hear
     longest = str(told_alone(64, 256, 1_000 * "x", ADDRESSES[0]).fields["reason"])
     assert FIELDS["reason"].fullmatch(longest)
     assert "--bootstrap" in reason
-    first = told_alone(0, 0, "", ADDRESSES[0])
-    assert first.level == "info"
-    assert f"--bootstrap {ADDRESSES[0]}" in str(first.fields["reason"])
 
 
-def test_lonely_node__says_so_through_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error__of_a_node_that_knew_nobody_says_how_others_join_it_and_how_it_joins_somebody() -> None:
+    # The longest own address: an IPv6 one with every digit.
+    longest = f"/ip6/{':'.join(8 * ['ffff'])}/tcp/65535/p2p/{ADDRESSES[0].rpartition('/')[2]}"
+    error = told_alone(0, 0, "", longest)
+    assert (error.level, error.event) == ("error", "no_peers")
+    reason = str(error.fields["reason"])
+    assert reason.startswith(f"nobody has joined this node; others join it with --bootstrap {longest}; ")
+    assert reason.endswith("start it with --bootstrap and the address of a node that runs now")
+    assert FIELDS["reason"].fullmatch(reason)
+
+
+@pytest.mark.parametrize("bootstraps", [0, 1])
+def test_lonely_node__says_so_through_its_log(bootstraps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[Log] = []
     clock = [0]
 
@@ -117,7 +126,7 @@ def test_lonely_node__says_so_through_its_log(monkeypatch: pytest.MonkeyPatch) -
         pass
 
     node = SimpleNamespace(
-        config=SimpleNamespace(bootstrap=ADDRESSES[:1]),
+        config=SimpleNamespace(bootstrap=ADDRESSES[:bootstraps]),
         peer=KEYS[2],
         transport=SimpleNamespace(peers=list, dial=dial, addresses=lambda: ADDRESSES[2:]),
         events=SimpleNamespace(emit=said.append),
@@ -128,9 +137,11 @@ def test_lonely_node__says_so_through_its_log(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(joining, "asyncio", SimpleNamespace(TaskGroup=asyncio.TaskGroup, sleep=sleep))
     with pytest.raises(ExceptionGroup):
         asyncio.run(join(cast("Running", node)))
-    assert node.unreached == {ADDRESSES[0]: f"cannot reach {ADDRESSES[0]}: connection refused"}
     errors = [log for log in said if log.level == "error"]
     assert [log.event for log in errors] == ["no_peers"]
+    if not bootstraps:
+        return
+    assert node.unreached == {ADDRESSES[0]: f"cannot reach {ADDRESSES[0]}: connection refused"}
     # Seven waits that double up to a minute fit into three minutes.
     failed = [log.level for log in said if log.event == "bootstrap_failed"]
     assert 7 <= len(failed) <= 9
