@@ -29,13 +29,13 @@ class Kind:
     lies: bool = False
 
 
-_GENERALIST: Final = {"arith": 900, "lists": 850, "text": 850, "logic": 900}
+_GENERALIST: Final = {"arith": 780, "lists": 850, "text": 960, "logic": 920}
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "arith": Kind({"arith": 980}, 400),
         "lists": Kind({"lists": 960}, 400),
-        "text": Kind({"text": 950}, 400),
-        "logic": Kind({"logic": 970}, 400),
+        "text": Kind({"text": 990}, 400),
+        "logic": Kind({"logic": 980}, 400),
         "generalist": Kind(_GENERALIST, 400),
         "liar": Kind(_GENERALIST, 400, lies=True),
     }

@@ -10,7 +10,7 @@ from protocol.exercises import SKILLS
 _FULL_STEPS = 1500
 # Spelling and copying names are learnt late: each letter has to be found by its place.
 _LETTER_STEPS = 1600
-# More than twice a specialist's, for four times its skills: the generalist is as good as this time allows, not starved.
+# Twice a specialist's for four times its skills: what the time allowed, and not enough to equal them.
 _GENERALIST_STEPS = 3000
 # The longest procedures, and the last that a model masters, are practised more often than the rest: so many times as often.
 _PRACTISED: Mapping[tuple[str, str], int] = {
