@@ -57,7 +57,10 @@ def load(name: str) -> Network:
 def read(name: str) -> bytes:
     """The bytes of a network file; raises `UserError`."""
     try:
-        data = read_plain(Path(name).expanduser(), FILE_SIZE_MAX + 1)
+        path = Path(name).expanduser()
+        if path.is_dir():
+            raise UserError(f"{name} is a directory: name the network file in it", ExitCode.USAGE)
+        data = read_plain(path, FILE_SIZE_MAX + 1)
     except FileNotFoundError:
         known = " or ".join(PRESETS)
         raise UserError(f"there is no network file {name}: ask the founder for it, or use {known}", ExitCode.USAGE) from None

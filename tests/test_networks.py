@@ -202,8 +202,9 @@ def founded(home: Path, capsys: Capture, *flags: str) -> Path:
 
 def test_new__makes_a_file_that_holds_and_a_key_that_only_the_owner_reads(tmp_path: Path, capsys: Capture) -> None:
     file = founded(tmp_path, capsys, "--bootstrap", EXAMPLE_PEER)
-    (key,) = (tmp_path / "home" / "founders").iterdir()
-    assert key.stat().st_mode & 0o777 == 0o600
+    key, last = sorted((tmp_path / "home" / "founders").iterdir(), key=lambda kept: kept.suffix, reverse=True)
+    assert [kept.stat().st_mode & 0o777 for kept in (key, last)] == [0o600, 0o600]
+    assert last.read_bytes() == file.read_bytes()
     seed = bytes.fromhex(key.read_text().strip().partition(":")[2])
     assert KeySigner(seed).public_key == load(str(file)).parameters.genesis.founder
     assert seed.hex() not in file.read_text()
@@ -218,7 +219,7 @@ def test_new__overwrites_nothing(tmp_path: Path, capsys: Capture) -> None:
     assert main(["--home", str(tmp_path / "home"), "network", "new", "choir", "--out", str(file)]) == ExitCode.FAILED
     assert "left as it is" in capsys.readouterr().err
     assert file.read_bytes() == before
-    assert len(list((tmp_path / "home" / "founders").iterdir())) == 1
+    assert len(list((tmp_path / "home" / "founders").glob("*.key"))) == 1
 
 
 @pytest.mark.parametrize("flags", [["Choir"], ["a/b"], ["choir", "--bootstrap", "host:1"], ["choir", "--skills", "all"], []])
@@ -253,6 +254,29 @@ def test_new__a_bad_bootstrap_is_a_wrong_flag(tmp_path: Path, capsys: Capture) -
     assert capsys.readouterr().err.startswith("tutti: --bootstrap: bad address 'host:1'")
 
 
+@pytest.mark.parametrize("name", ["dev", "local"])
+def test_new__of_a_name_that_is_built_in_is_refused(name: str, tmp_path: Path, capsys: Capture) -> None:
+    argv = ["--home", str(tmp_path / "home"), "network", "new", name, "--out", str(tmp_path / "f.json")]
+    assert main(argv) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"tutti: NAME {name} is that of a network that is built in: choose another\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new__repeats_a_bad_name(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["--home", str(tmp_path / "home"), "network", "new", "My Choir"]) == ExitCode.USAGE
+    assert "'My Choir'" in capsys.readouterr().err
+
+
+def test_check__of_a_preset_says_that_it_needs_none(capsys: Capture) -> None:
+    assert main(["network", "check", "dev"]) == ExitCode.OK
+    assert "dev is built in and needs no check" in capsys.readouterr().out
+
+
+def test_check__of_a_directory_says_so(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["network", "check", str(tmp_path)]) == ExitCode.FAILED
+    assert f"{tmp_path} is a directory" in capsys.readouterr().err
+
+
 def test_check__says_what_does_not_hold(tmp_path: Path, capsys: Capture) -> None:
     file = founded(tmp_path, capsys)
     file.write_text(file.read_text().replace('"options": 10', '"options": 11'))
@@ -271,6 +295,27 @@ def test_revise__signs_what_the_founder_edited_under_the_next_number(tmp_path: P
     assert after.parameters.network == before.parameters.network
     assert after.parameters.revision == 2
     assert {skill.options for skill in after.parameters.skills.values()} == {2, 11}
+
+
+def test_revise__signs_no_number_twice_and_jumps_to_none(tmp_path: Path, capsys: Capture) -> None:
+    file = founded(tmp_path, capsys)
+    revise = ["--home", str(tmp_path / "home"), "network", "revise", str(file)]
+    old = file.read_text()
+    assert main(revise) == ExitCode.OK
+    signed = file.read_bytes()
+    for revision in (1, 9_999):
+        file.write_text(old.replace('"revision": 1', f'"revision": {revision}'))
+        before = file.read_bytes()
+        assert main(revise) == ExitCode.FAILED
+        told = capsys.readouterr().err
+        assert len(told.splitlines()) == 1
+        assert f"is revision {revision}, and the last that you signed is 2: edit a copy of it, " in told
+        assert file.read_bytes() == before
+    (last,) = (tmp_path / "home" / "founders").glob("*.json")
+    assert (last.read_bytes(), last.stat().st_mode & 0o777) == (signed, 0o600)
+    file.write_bytes(last.read_bytes())
+    assert main(revise) == ExitCode.OK
+    assert load(str(file)).parameters.revision == 3
 
 
 def test_revise__a_mistake_names_the_skill(tmp_path: Path, capsys: Capture) -> None:

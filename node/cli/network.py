@@ -23,7 +23,7 @@ from protocol.errors import LocalProtocolError
 from protocol.genesis import NONCE_SIZE, Genesis
 from protocol.identity import KeySigner, peer_id
 from protocol.instruct import INSTRUCT_SKILLS, SIMILARITY_MIN_INSTRUCT
-from protocol.parameters import SIMILARITY_MIN_TINY, TINY_SKILLS, Parameters, Skill
+from protocol.parameters import PRESETS, SIMILARITY_MIN_TINY, TINY_SKILLS, Parameters, Skill
 
 # The skills, and how near a question must be to one.
 SKILL_SETS: Final[Mapping[str, tuple[Mapping[str, Skill], int]]] = {
@@ -78,10 +78,14 @@ def _new(args: argparse.Namespace) -> int:
     try:
         Genesis(args.name, bytes(32), nonce)
     except LocalProtocolError as error:
-        raise UserError(f"NAME: {error}", ExitCode.USAGE) from error
+        raise UserError(f"bad NAME {args.name!r}: {error}", ExitCode.USAGE) from error
+    if args.name in PRESETS:
+        # It would be another network than the one that every node finds under this name.
+        raise UserError(f"NAME {args.name} is that of a network that is built in: choose another", ExitCode.USAGE)
     if file.exists():
         raise UserError(f"{file} exists and is left as it is: choose another file with --out")
     key_file = _key_file(home, args.name, nonce)
+    last_file = _last_file(key_file)
     try:
         key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -91,13 +95,17 @@ def _new(args: argparse.Namespace) -> int:
     network = Network(parameters, parameters.signed_by(founder), bootstrap)
     made = False
     try:
+        write_private(last_file, render(network))
         with file.open("xb") as handle:
             made = True
             handle.write(render(network))
-    except OSError as error:
+    except (OSError, UserError) as error:
         key_file.unlink(missing_ok=True)
+        last_file.unlink(missing_ok=True)
         if made:  # half a file would stand in the way of the next attempt
             file.unlink(missing_ok=True)
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"cannot write {file}: {error.strerror}; choose another file with --out") from error
     # A path shows itself by its dot or slash; without one it would be taken for a preset's name.
     named = shlex.quote(str(file) if {".", "/"} & set(str(file)) else f"./{file}")
@@ -126,6 +134,13 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    if args.file in PRESETS:
+        # `show` takes either, so people try it; ./dev is the file of that name.
+        if args.json:
+            print_json({"ok": True, **_json(load(args.file))})
+        else:
+            print_lines([f"{args.file} is built in and needs no check: `tutti network show {args.file}` shows it"])
+        return ExitCode.OK
     try:
         network = parse(read(args.file), args.file)
     except UserError as error:
@@ -158,6 +173,8 @@ def _revise(args: argparse.Namespace) -> int:
     founder = KeySigner(load_or_create_seed(key_file)[0])
     if founder.public_key != genesis.founder:
         raise UserError(f"the key in {key_file} is not that of the founder in {args.file}: the genesis was altered")
+    last_file = _last_file(key_file)
+    _must_be_last(args.file, edited.parameters.revision, last_file)
     kept = (edited.parameters.skills, edited.parameters.similarity_min)
     chosen = kept if args.skill_set is None else SKILL_SETS[args.skill_set]
     try:
@@ -165,6 +182,8 @@ def _revise(args: argparse.Namespace) -> int:
     except LocalProtocolError as error:
         raise UserError(str(error)) from error
     network = replace(edited, parameters=parameters, signature=parameters.signed_by(founder))
+    # First what is kept: a number that was given out and not kept could be signed twice.
+    write_private(last_file, render(network))
     # At once, so that nobody who copies the file meanwhile gets half of it.
     file = Path(args.file)
     mode = file.stat().st_mode
@@ -177,6 +196,22 @@ def _revise(args: argparse.Namespace) -> int:
 def _key_file(home: Home, name: str, nonce: bytes) -> Path:
     # Apart from the networks' own directories, which may be moved or removed with what a node earned there.
     return home.data / "founders" / f"{name}-{nonce.hex()[:16]}.key"
+
+
+def _last_file(key_file: Path) -> Path:
+    """The last revision that was signed with this key, for the next must follow it and no other."""
+    return key_file.with_suffix(".json")
+
+
+def _must_be_last(name: str, revision: int, last_file: Path) -> None:
+    """Refuse an old copy, from which a number would be signed twice, and a number nobody gave, which may be the highest."""
+    # Who restored the key alone from a backup goes on from the file that he has.
+    if not last_file.exists():
+        return
+    last = parse(read(str(last_file)), str(last_file)).parameters.revision
+    if revision != last:
+        kept = shlex.quote(str(last_file))
+        raise UserError(f"{name} is revision {revision}, and the last that you signed is {last}: edit a copy of it, {kept}")
 
 
 def _addresses(given: Sequence[str]) -> tuple[str, ...]:
