@@ -22,8 +22,9 @@ _OF_THE_REQUEST = frozenset({400, 413, 422})
 class Client:
     """Speaks to the node that wrote the API file of `home`. Every method raises `UserError` in one line."""
 
-    def __init__(self, home: NetworkHome) -> None:
-        self._home = home
+    def __init__(self, home: NetworkHome, start: str = "tutti run") -> None:
+        """`start` is the command that starts the node, to be told if none runs."""
+        self._home, self._start = home, start
         try:
             api = json.loads(read_plain(home.api_file, _API_FILE_SIZE_MAX))
             self._port, self._token = int(api["port"]), str(api["token"])
@@ -44,7 +45,7 @@ class Client:
         others = sorted(file.parent.name for file in self._home.state.parent.glob("*/api.json") if file != self._home.api_file)
         hint = f", or add --network {self._named(others[0])}, where one may run" if others else ""
         return UserError(
-            f"no node runs in {self._home.data} (network {self._home.data.name}): start one with `tutti run`{hint}",
+            f"no node runs in {self._home.data} (network {self._home.data.name}): start one with `{self._start}`{hint}",
             ExitCode.NO_DAEMON,
         )
 

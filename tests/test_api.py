@@ -55,7 +55,7 @@ def test_pause__is_told_once_shown_and_kept_over_a_restart(tmp_path: Path, capsy
 @pytest.mark.parametrize("command", ["pause", "resume"])
 def test_pause__without_a_node_is_exit_code_three(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--home", str(tmp_path)]) == ExitCode.NO_DAEMON
-    assert "start one with `tutti run`" in capsys.readouterr().err
+    assert f"start one with `tutti run --home {tmp_path}`" in capsys.readouterr().err
 
 
 # --- Caps

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -245,7 +246,14 @@ def test_no_daemon__is_exit_code_three_with_the_home_and_the_remedy(
     command: list[str], capsys: Capture, tmp_path: Path
 ) -> None:
     line = _failure(capsys, [*command, "--home", str(tmp_path)], ExitCode.NO_DAEMON)
-    assert line == f"no node runs in {tmp_path}/local (network local): start one with `tutti run`"
+    assert line == f"no node runs in {tmp_path}/local (network local): start one with `tutti run --home {tmp_path}`"
+
+
+def test_no_daemon__repeats_the_flags_as_a_shell_takes_them(capsys: Capture, tmp_path: Path) -> None:
+    home = str(tmp_path / "my home")
+    line = _failure(capsys, ["status", "--home", home, "--network", "dev"], ExitCode.NO_DAEMON)
+    command = line.partition("`")[2].rstrip("`")
+    assert shlex.split(command) == ["tutti", "run", "--home", home, "--network", "dev"]
 
 
 def test_no_daemon__on_this_network_names_the_one_that_may_run(capsys: Capture, tmp_path: Path) -> None:

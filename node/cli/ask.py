@@ -9,7 +9,7 @@ from typing import Any
 
 from node.cli.answer import details, explain, no_answer, show_answer
 from node.cli.flags import add_json, add_network
-from node.cli.place import network_home
+from node.cli.place import client_of
 from node.cli.terminal import clean, print_json, print_lines
 from node.client import TIMEOUT_S, Client
 from node.errors import ExitCode, UserError
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask and print; raises `UserError` (exit code 1) if the outcome is no answer."""
     question = _question(args.question)
     deadline_ms = _deadline_ms(args.deadline)
-    client = Client(network_home(args))
+    client = client_of(args)
     body = {"question": question, "deadline_ms": deadline_ms} | ({"skill": args.skill} if args.skill is not None else {})
     # The node ends every task at its deadline; the rest is for it to say so.
     outcome = client.post("/v1/ask", body, deadline_ms / 1_000 + TIMEOUT_S)

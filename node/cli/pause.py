@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 
 from node.cli.flags import add_json, add_network
-from node.cli.place import network_home
+from node.cli.place import client_of
 from node.cli.status import availability
 from node.cli.terminal import number, print_json, print_lines
-from node.client import Client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell the node and print what is so now; a second time changes nothing and is no error."""
-    answer = Client(network_home(args)).post(f"/v1/{args.command}", {})
+    answer = client_of(args).post(f"/v1/{args.command}", {})
     if args.json:
         print_json(answer)
     elif args.command == "pause":

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node.cli.flags import add_json, add_network
-from node.cli.place import network_home
+from node.cli.place import client_of
 from node.cli.status import audits
 from node.cli.terminal import brief, clean, print_json, print_lines, short, table
-from node.client import Client
 
 _MODEL_SHOWN = 32
 
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask the node and print its peers."""
-    peers = Client(network_home(args)).get("/v1/peers")
+    peers = client_of(args).get("/v1/peers")
     if args.json:
         print_json(peers)
     else:

@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from node.cli.flags import add_json, add_network
-from node.cli.place import network_home
+from node.cli.place import client_of
 from node.cli.terminal import brief, clean, number, print_json, print_lines, size, table
-from node.client import Client
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask the node and print what it says."""
-    status = Client(network_home(args)).get("/v1/status")
+    status = client_of(args).get("/v1/status")
     if args.json:
         print_json(status)
     else:
