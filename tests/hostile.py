@@ -29,7 +29,7 @@ from node.libp2p_swarm import GuardedHost
 from node.limits import Limits
 from protocol.identity import peer_id
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 MESHSUB = TProtocol("/meshsub/1.2.0")
 
 

@@ -40,7 +40,7 @@ TOPIC = "/tutti/test/beacons/1"
 NETWORK = bytes(range(32))
 CHANNEL = channel_protocol(NETWORK)
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 LIMITS = Limits()
 
 

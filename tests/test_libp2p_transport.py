@@ -43,7 +43,7 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 TOPIC = "/tutti/test/records/1"
 NETWORK = bytes(range(32))
 CHANNEL = channel_protocol(NETWORK)
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 def judge(data: bytes) -> Verdict:
