@@ -19,6 +19,7 @@ from protocol.constants import (
     BEACON_SHARE_BURST,
     BEACON_SHARE_MS,
     BEACONS_BURST,
+    CLOCK_SKEW_MS_MAX,
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_GONE_MS_MAX,
     DIAL_BACKOFF_MS_MAX,
@@ -55,7 +56,8 @@ class Peer:
     """What is known of one peer. `record_data` is its signed envelope, to be handed on as it is.
 
     `tried` says whether it was ever connected or a dial ended: until then it may be about to join. `source` is who named
-    it first, None for gossip. `hint` are addresses from an earlier run: to dial, and nothing else.
+    it first, None for gossip. `hint` are addresses from an earlier run: to dial, and nothing else. `floor` is the `sequence` of
+    the record that named them, while what its author said before may still hold.
     """
 
     source: bytes | None = None
@@ -70,6 +72,7 @@ class Peer:
     dial_at_ms: int = 0
     meeting: Meeting | None = None
     hint: tuple[str, ...] = ()
+    floor: int = -1
     saved_at_ms: int = 0
     beacons: Bucket = field(default_factory=partial(Bucket, BEACON_MS, BEACONS_BURST))
     beacons_share: Bucket = field(default_factory=partial(Bucket, BEACON_SHARE_MS, BEACON_SHARE_BURST))
@@ -80,6 +83,11 @@ class Peer:
     def addresses(self) -> tuple[str, ...]:
         """Where it says that it is, or said in an earlier run."""
         return self.record.addresses if self.record is not None else self.hint
+
+    @property
+    def sequence(self) -> int:
+        """That of its latest record, which no older one may follow; below all of them if none is known."""
+        return self.record.sequence if self.record is not None else self.floor
 
 
 class PeerTable:
@@ -191,10 +199,11 @@ class PeerTable:
         """Take in a record; raises `RemoteProtocolError` if a later one is known. The same one again is no fault."""
         record = Record.parse(envelope.body)
         key, peer = envelope.sender, self._peers.get(envelope.sender)
-        if peer is not None and peer.record is not None and record.sequence <= peer.record.sequence:
-            if peer.record_data == data:
+        if peer is not None and record.sequence <= peer.sequence:
+            if peer.record_data != data:
+                raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
+            if peer.record is not None:
                 return
-            raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
         if not self._ration(peer, source).spend(self._outbox.now.mono_ms):
             # What is true comes again within a minute.
             raise RemoteProtocolError("rate", "more records than one author, or one that names strangers, may bring")
@@ -382,14 +391,17 @@ class PeerTable:
         now = self._outbox.now
         try:
             meeting, envelope, data = Meeting.restored(value, key, network)
-            addresses = Record.parse(envelope.body).addresses
+            record = Record.parse(envelope.body)
         except RemoteProtocolError:
             return False
         if meeting.last_ms <= now.wall_ms - PEER_SAVED_MS_MAX or len(self._peers) >= PEERS_SAVED_MAX:
             return False
         # Its clock or ours may have gone back since; nothing is met in the future.
         meeting = meeting.not_after(now.wall_ms)
-        self._peers[key] = Peer(source=key, record_data=data, meeting=meeting, hint=addresses, saved_at_ms=meeting.last_ms or 1)
+        # Once the record is over, so is all that was said before it; and an author that lost its count may begin anew.
+        floor = record.sequence if envelope.expires_ms > now.wall_ms - CLOCK_SKEW_MS_MAX else -1
+        self._peers[key] = peer = Peer(source=key, record_data=data, meeting=meeting, hint=record.addresses, floor=floor)
+        peer.saved_at_ms = meeting.last_ms or 1
         self._schedule(now.mono_ms)
         return True
 

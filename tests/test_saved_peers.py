@@ -123,8 +123,29 @@ def test_saved_peer__is_a_hint_and_no_record() -> None:
     # The very record that was saved counts as new where it is still good.
     soon = restarted(bench, 1_000)
     soon.step(PeerConnected(STRANGER.public_key))
-    soon.hear(STRANGER, at("/sim/stranger"), issued_ms=bench.wall_ms - PEER_SAVE_DELAY_MS)
+    known = bench.core.peers.get(STRANGER.public_key)
+    assert known is not None
+    soon.step(MessageReceived(STRANGER.public_key, known.record_data))
     assert soon.core.candidates("arith") == [STRANGER.public_key]
+
+
+def test_saved_peer__has_no_older_record_that_still_holds_played_again() -> None:
+    bench, naming = Bench(), peers(1)[0]
+    old = bench.sealed(STRANGER, at("/sim/old", 4))
+    met(bench, STRANGER, at("/sim/stranger"))
+    again = restarted(bench, 1_000)
+    again.join(naming)
+    again.step(MessageReceived(naming.public_key, old))
+    assert again.core.rejected["stale"] == 1
+    again.step(PeerConnected(STRANGER.public_key))
+    assert again.core.candidates("arith") == [naming.public_key]
+    # Its author may go on from there, and from anywhere once nothing that it said before holds.
+    again.hear(STRANGER, at("/sim/stranger", 6))
+    assert STRANGER.public_key in again.core.candidates("arith")
+    later = restarted(bench, RECORD_LIFETIME_MS_MAX + CLOCK_SKEW_MS_MAX)
+    later.step(PeerConnected(STRANGER.public_key))
+    later.hear(STRANGER, at("/sim/stranger", 1))
+    assert later.core.candidates("arith") == [STRANGER.public_key]
 
 
 def test_saved_peers__those_met_last_and_on_most_days_come_first() -> None:
