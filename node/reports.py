@@ -28,7 +28,8 @@ def availability_json(core: Core, *, model: bool, connected: bool, now: Instant)
         "no peers": not connected,
     }
     return {
-        "available": core.own_record.available,
+        # Not what the record says: peers do not care that nobody is connected, an owner does.
+        "available": not any(reasons.values()),
         "reasons": [reason for reason, holds in reasons.items() if holds],
         "until_ms": None if until_ms is None else now.wall_ms + until_ms - now.mono_ms,
         "paused": availability.paused,

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.reports import availability_json
 from protocol.allowance import CLOSED_MS_MIN, HOUR_MS, SLOTS, Caps
 from protocol.capability import Record
 from protocol.errors import LocalProtocolError
-from protocol.events import Effect, EffectDone, Infer, InferenceResult, ModelChanged, Paused, PeerConnected, PeerLost
+from protocol.events import Effect, EffectDone, Infer, InferenceResult, Instant, ModelChanged, Paused, PeerConnected, PeerLost
 from protocol.identity import KeySigner
 from protocol.messages import Accept, Award, Beacon, Bid, Decline, Result
 from tests.core_bench import STRANGER, answer, asked, awarded, holder, newer, offered, requester
@@ -89,6 +90,23 @@ def test_pause__and_a_lost_model_are_two_reasons() -> None:
     assert not bench.core.own_record.available
     bench.step(Paused(paused=False))
     assert bench.core.own_record.available
+
+
+@pytest.mark.parametrize(
+    ("model", "connected", "reasons"),
+    [(True, True, []), (True, False, ["no peers"]), (False, True, ["no model"]), (False, False, ["no model", "no peers"])],
+)
+def test_status__is_available_where_there_is_no_reason_against_it(
+    model: bool,  # noqa: FBT001 - pytest passes it
+    connected: bool,  # noqa: FBT001 - pytest passes it
+    reasons: list[str],
+) -> None:
+    bench = Bench(("arith",))
+    shown = availability_json(bench.core, model=model, connected=connected, now=Instant(0, 0))
+    assert (shown["available"], shown["reasons"]) == (not reasons, reasons)
+    bench.step(Paused(paused=True))
+    shown = availability_json(bench.core, model=model, connected=connected, now=Instant(0, 0))
+    assert (shown["available"], "paused" in shown["reasons"]) == (False, True)
 
 
 def test_pause__does_not_stop_the_owners_questions() -> None:

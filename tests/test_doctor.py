@@ -367,7 +367,8 @@ def test_peers__of_a_lonely_node_are_told_with_the_reason() -> None:
         tried = peers_status(0) | {"unreached": {address: "cannot use it: of another network; ask for its file"}}
         assert [found.remedy for found in links.peers(tried, [address], [])][1] == "ask for its file"
         there = [{"peer_id": PEER, "connected": True}]
-        assert [found.text.rpartition(": ")[2] for found in links.peers(peers_status(1), [address], there)][1] == "connected"
+        _, bootstrap = links.peers(peers_status(1), [address], there)
+        assert bootstrap.text == f"{address}: its peer is connected"
     (alone,) = links.peers(peers_status(0), [], [])
     assert "--bootstrap MULTIADDR" in alone.remedy
 

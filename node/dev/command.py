@@ -51,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--ask", metavar="TEXT", help="ask this question instead and explain the answer")
     standard = len(population())
     parser.add_argument(
-        "--nodes", type=_bounded(2, NODES_MAX), default=standard, metavar="N", help=f"nodes, the last a liar ({standard})"
+        "--nodes",
+        type=_bounded(2, NODES_MAX),
+        default=standard,
+        metavar="N",
+        help=f"nodes ({standard}); one of {standard} or more is a liar, fewer are all honest",
     )
     parser.add_argument(
         "--minutes",

@@ -89,7 +89,8 @@ def peers(status: Json, bootstraps: Sequence[str], known: Sequence[Json]) -> Ite
         yield fail("peers", told, "no bootstrap can be reached: see below, or name another with --bootstrap")
     for address, reason in reached.items():
         if address.rpartition("/")[2] in there:
-            yield ok("bootstrap", f"{address}: connected")
+            # Perhaps by another address: who dialled whom is not told.
+            yield ok("bootstrap", f"{address}: its peer is connected")
         elif address in status["unreached"]:
             # The node has tried more than to connect: it knows another network or key from a closed port.
             text, _, remedy = clean(status["unreached"][address]).partition("; ")
