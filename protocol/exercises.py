@@ -29,6 +29,8 @@ SKILLS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({skill: tuple(ma
 # The type of each skill's answers (specs/08-execution.md).
 ANSWERS: Final[Mapping[str, str]] = MappingProxyType({"arith": "number", "lists": "list", "text": "word", "logic": "choice"})
 DIFFICULTIES: Final = (1, 2, 3)
+# Those whose every answer is a number, although their skill's type is another one.
+_NUMBERS: Final = frozenset({("lists", "max"), ("lists", "min"), ("lists", "count"), ("text", "count_letter")})
 # Seeds fit an unsigned 64-bit integer of the wire format, so each exercise can be named in a message.
 SEED_MAX: Final = 2**64 - 1
 
@@ -47,6 +49,11 @@ class Exercise:
     family: str
     text: str
     gold: str
+
+
+def fits(skill: str, family: str, answer: str) -> bool:
+    """Whether each gold answer of an exercise that this version knows is one of the type `answer`."""
+    return answer == ANSWERS[skill] or (answer == "number" and (skill, family) in _NUMBERS)
 
 
 def generate(skill: str, difficulty: int, seed: int, family: str | None = None) -> Exercise:

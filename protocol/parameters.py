@@ -94,9 +94,13 @@ class Parameters:
             raise LocalProtocolError(f"parameters: more than {RECORD_SKILLS_MAX} skills")
         if type(self.similarity_min) is not int or not 0 <= self.similarity_min <= 1_000:  # noqa: PLR2004 - thousandths
             raise LocalProtocolError("parameters: similarity_min is not an integer in 0..1000")
-        for name in self.skills:
+        for name, skill in self.skills.items():
             if not _SKILL_NAME.fullmatch(name) or name == GENERAL:
                 raise LocalProtocolError("parameters: a skill's name is not lower-case letters and digits, or is general")
+            for audit in skill.audited_by:
+                # Whoever answers in the type asked for would fail each such audit.
+                if not exercises.fits(*audit, skill.answer):
+                    raise LocalProtocolError(f"parameters: {name}: the answers of {'/'.join(audit)} are no {skill.answer}")
         self._payload()  # raises for parameters too large to be signed
 
     @property

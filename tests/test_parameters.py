@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol import exercises
+from protocol.answers import canonical_answer
 from protocol.canonical import Value
 from protocol.constants import ENVELOPE_SIZE_MAX, EXAMPLES_MAX, REVISION_MAX
 from protocol.errors import LocalProtocolError, RemoteProtocolError
@@ -107,6 +109,22 @@ def test_parameters__too_large_to_be_signed_are_refused() -> None:
 
 def test_exercises__of_a_later_version_audit_nothing_and_break_nothing() -> None:
     assert SKILL.audited_by == (("arith", "add"),)
+
+
+@pytest.mark.parametrize("answer", ["number", "list", "word", "choice", "text"])
+def test_exercises__whose_answers_the_skill_cannot_hold_are_refused(answer: str) -> None:
+    for skill, families in exercises.SKILLS.items():
+        for family in families:
+            golds = [exercises.generate(skill, 1 + seed % 3, seed, family).gold for seed in range(60)]
+            wanted = answer == exercises.ANSWERS[skill] or (
+                answer == "number" and all(canonical_answer(answer, gold) == gold for gold in golds)
+            )
+            body = PARAMETERS.body() | {"skills": {"s": Skill(answer, 10, 64, (), (f"{skill}/{family}",)).body()}}
+            if wanted:
+                assert Parameters.parse(GENESIS, body)
+            else:
+                with pytest.raises(RemoteProtocolError, match=f"s: the answers of {skill}/{family} are no {answer}"):
+                    Parameters.parse(GENESIS, body)
 
 
 FIELDS = ("revision", "similarity_min", "skills", "more")
