@@ -116,17 +116,18 @@ WINDOW_MS_MIN: Final = 150
 WINDOW_MS_MAX: Final = 1_500
 # Beacons an executor remembers its bids for, so that an award can be matched; the oldest of who has most goes first.
 BIDS_OPEN_MAX: Final = 1_024
-# Beacons of one requester that are answered and passed on: in the mean ten a second, more than a household asks; at once as
-# many as a node takes questions, which is what the audits of a new network need as well.
-BEACON_MS: Final = 100
+# Beacons of one requester that are answered and passed on: in the mean fifty a second, as fast as one question after the other
+# can be answered by the smallest models, and a twentieth of a core at most; at once as many as a node takes questions, which
+# is what the audits of a new network need as well.
+BEACON_MS: Final = 20
 BEACONS_BURST: Final = 256
 # Of these each requester has a share that no other can use up: few enough that a fresh key, whose handshake costs more, is not
 # worth it, and as many as one who only asks and can earn no weight needs.
 BEACON_SHARE_MS: Final = 1_000
 BEACON_SHARE_BURST: Final = 4
 # Beacons beyond the shares of requesters that earned no weight here, all together: fresh keys, each with a ration of its own,
-# would else take the processor that those who share the work need.
-UNKNOWN_BEACON_MS: Final = 50
+# would else take the processor that those who share the work need. No fewer than of one: a node that never asks knows nobody.
+UNKNOWN_BEACON_MS: Final = 20
 UNKNOWN_BEACONS_BURST: Final = 256
 # Gossip of authors without a channel that is passed on, all together, by topic: a thousand nodes refresh their records 17
 # times a second. Every node pays for it, and their keys cost nothing.
