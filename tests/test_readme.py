@@ -78,7 +78,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
             "tutti --home ~/choir network new choir --skills instruct",
             "tutti --home ~/choir run --network choir.json --model ~/models/qwen2.5-1.5b-instruct-q4_k_m.gguf",
             "tutti --home ~/choir network check choir.json",
-            "tutti --home ~/choir run --network choir.json --model ~/models/Llama-3.2-1B-Instruct-Q4_K_M.gguf --bootstrap MULTIADDR",
+            "tutti --home ~/choir run --network choir.json --model ~/models/llama-3.2-1b-q4_k_m.gguf --bootstrap MULTIADDR",
             'tutti --home ~/choir ask --network choir.json "A train goes 60 km in 45 minutes. How far in an hour?"',
             'tutti --home ~/choir ask --network choir.json --explain --skill math "What is 17 * 23?"',
             "tutti --home ~/choir peers --network choir.json",
