@@ -13,7 +13,7 @@ help:
 	@echo "make demo    a network of real nodes on this machine answers 40 questions (first time: about 5 minutes of set-up)"
 	@echo "make test    the tests"
 	@echo "make lint    ruff, mypy and import-linter"
-	@echo "make models  train the tiny models again (torch, 35 to 60 minutes)"
+	@echo "make models  train the tiny models again (torch, an hour and a half)"
 	@echo "make bench   every benchmark of contrib/bench"
 	@echo "make lock    renew the lock files from pyproject.toml"
 	@echo "make clean   remove environments, logs and build products"
