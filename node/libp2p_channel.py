@@ -12,6 +12,7 @@ from collections import Counter, deque
 from typing import Protocol
 
 import trio
+from google.protobuf.message import DecodeError
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.io.exceptions import IOException
@@ -74,6 +75,22 @@ class ChunkReader:
         data = bytes(memoryview(self._buffer)[self._start : end])
         self._start = end
         return data
+
+    async def message(self, size_max: int) -> bytes:
+        """The next message behind its length, a varint; raises `DecodeError` for one over `size_max`, as well as `exactly`."""
+        size = shift = 0
+        while True:
+            byte = (await self.exactly(1))[0]
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:  # noqa: PLR2004 - the continuation bit of a varint
+                break
+            # No byte more than the largest length has: a longer one is over it, or pads what it says.
+            if size_max >> shift == 0:
+                raise DecodeError("length too long")
+        if size > size_max:
+            raise DecodeError("message too large")
+        return await self.exactly(size)
 
 
 class Link:

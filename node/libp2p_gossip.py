@@ -28,7 +28,6 @@ from node.limits import Limits, RateLimit
 from node.transport import GOSSIP_SIZE_MAX, GossipReceived, Validator
 from protocol.verdict import Verdict
 
-VARINT_SIZE_MAX = 4
 # Streams of one peer: py-libp2p opens one for each of two connections made at once. The oldest of more is taken for dead.
 READERS_PER_PEER_MAX = 2
 # Messages looked at of one RPC, which could hold a hundred thousand empty ones; more than a peer may send at once.
@@ -133,18 +132,7 @@ class Gossip(Pubsub):
         peer, address = stream.muxed_conn.peer_id, address_of(stream)
         reader = ChunkReader(stream)
         while True:
-            size = shift = 0
-            while True:
-                byte = (await reader.exactly(1))[0]
-                size |= (byte & 0x7F) << shift
-                shift += 7
-                if byte < 0x80:  # noqa: PLR2004 - the continuation bit of a varint
-                    break
-                if shift >= 7 * VARINT_SIZE_MAX:
-                    raise DecodeError("length too long")
-            if size > RPC_SIZE_MAX:
-                raise DecodeError("RPC too large")
-            data = await reader.exactly(size)
+            data = await reader.message(RPC_SIZE_MAX)
             # Parsed, an RPC of empty messages is sixty times as large: one of all peers is in memory at a time.
             async with self._parsing:
                 await self._handle(peer, address, data)

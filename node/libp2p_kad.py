@@ -51,8 +51,6 @@ KAD_STREAMS_PER_PEER_MAX = 4
 KAD_STREAMS_MAX = 64
 KAD_STREAM_S = 30
 
-_VARINT_SIZE_MAX = 4
-
 
 def kad_protocol(network: bytes) -> TProtocol:
     """The id of the directory of one network: those of two networks never mix."""
@@ -71,18 +69,7 @@ def framed(message: Message) -> bytes:
 
 async def read_message(reader: ChunkReader) -> Message:
     """The next message of a stream; raises `DecodeError` for garbage and `IOException` at the end."""
-    size = shift = 0
-    while True:
-        byte = (await reader.exactly(1))[0]
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit of a varint
-            break
-        if shift >= 7 * _VARINT_SIZE_MAX:
-            raise DecodeError("length too long")
-    if size > KAD_MESSAGE_SIZE_MAX:
-        raise DecodeError("message too large")
-    return Message.FromString(await reader.exactly(size))
+    return Message.FromString(await reader.message(KAD_MESSAGE_SIZE_MAX))
 
 
 def to_wire(contact: Contact) -> Message.Peer:
