@@ -389,8 +389,11 @@ def test_models__lists_what_the_manifest_says(capsys: Capture) -> None:
     assert main(["models", "list"]) == ExitCode.OK
     shown = capsys.readouterr().out
     for model in models:
-        family = model["families"][0]
-        assert f"{family} {model['accuracy'][family]['permille'] / 10:.1f}" in shown
+        if len(model["skills"]) == 1:
+            family = model["families"][0]
+            assert f"{family} {model['accuracy'][family]['permille'] / 10:.1f}" in shown
+        for skill in model["skills"][1:]:
+            assert f"{skill} {model['declared_prior_permille'][skill] / 10:.1f}" in shown
         assert re.search(rf"^{model['name']} .*{model['quantisation']}", shown, re.MULTILINE)
 
 

@@ -137,7 +137,7 @@ def test_paused_node__is_seen_by_others_finds_itself_in_order_and_stays_paused(t
     with running(tmp_path / "a", "--model", "arith") as again:
         assert again.ready["peer_id"] == first.ready["peer_id"]
         assert json.loads(tutti("status", "--home", home, "--json").stdout)["availability"]["paused"] is True
-        assert tutti("resume", "--home", home).stdout.startswith("this node takes work again")
+        assert tutti("resume", "--home", home).stdout.startswith("this node is paused no more")
 
 
 def test_ask__without_peers_says_how_to_get_some(tmp_path: Path) -> None:
@@ -196,6 +196,6 @@ def test_killed_node__leaves_a_file_that_fools_nobody(tmp_path: Path) -> None:
         assert Path(node.ready["api"]).exists()
     done = tutti("status", "--home", str(tmp_path))
     assert (done.returncode, done.stdout) == (ExitCode.NO_DAEMON, "")
-    assert "start one with `tutti run`" in done.stderr
+    assert "start one with `tutti run --home" in done.stderr
     with running(tmp_path) as again:
         assert again.ready["peer_id"] == node.ready["peer_id"]
