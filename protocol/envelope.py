@@ -26,7 +26,10 @@ NETWORK_SIZE: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An opened envelope: its signature held, its fields have the right types; its body is still to be parsed."""
+    """An opened envelope: its signature held, its fields have the right types; its body is still to be parsed.
+
+    `data` are its bytes on the wire: whoever keeps them can show them to a third party.
+    """
 
     id: bytes
     network: bytes
@@ -36,7 +39,12 @@ class Envelope:
     issued_ms: int
     expires_ms: int
     body: dict[str, canonical.Value]
-    size: int
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes on the wire."""
+        return len(self.data)
 
 
 def seal(
@@ -96,7 +104,7 @@ def open_envelope(data: bytes) -> Envelope:
     if type(issued_ms) is not int or type(expires_ms) is not int or not 0 <= issued_ms < expires_ms <= _TIME_MS_MAX:
         raise RemoteProtocolError("envelope", "issued_ms and expires_ms are not an interval")
     verify(sender, DOMAIN + payload, data[:SIGNATURE_SIZE])
-    return Envelope(envelope_id(data), network, kind, sender, to, issued_ms, expires_ms, body, len(data))
+    return Envelope(envelope_id(data), network, kind, sender, to, issued_ms, expires_ms, body, data)
 
 
 def check_for(envelope: Envelope, network: bytes, recipients: frozenset[bytes | str]) -> None:

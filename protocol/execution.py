@@ -50,7 +50,7 @@ class Execution:
         if not self._availability.takes(envelope.sender, beacon.tokens_max):
             return
         bid = Bid(beacon.task, beacon.plan, beacon.step, envelope.id, self.queued, own.slots, own.tokens_per_s)
-        bid_id, _ = self._outbox.send(envelope.sender, bid)
+        bid_id = self._outbox.send(envelope.sender, bid).id
         if len(self._bids) >= BIDS_OPEN_MAX:
             self._forget_bid()
         self._bids[key] = OpenBid(envelope.id, bid_id, beacon, self._outbox.now.mono_ms + beacon.deadline_ms)

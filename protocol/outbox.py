@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from protocol.capability import Record
 from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
@@ -20,6 +21,14 @@ from protocol.schema import Message
 BEACONS = "beacons"
 RECORDS = "records"
 TOPICS = (BEACONS, RECORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An envelope of ours: its id and its bytes on the wire."""
+
+    id: bytes
+    data: bytes
 
 
 class Outbox:
@@ -54,23 +63,23 @@ class Outbox:
         """Add a log line."""
         self.effects.append(Log(level, event, fields or {}))
 
-    def send(self, peer: bytes, message: Message) -> tuple[bytes, int]:
-        """Seal and send to one peer; gives the envelope's id and size."""
+    def send(self, peer: bytes, message: Message) -> Sent:
+        """Seal and send to one peer."""
         data = seal(self._signer, self.network, message.TYPE, peer, message.body(), self.now.wall_ms, LIFETIME_MS_MAX)
         if peer == self.me:
             self.local.append(data)
         else:
             self.sent[message.TYPE] += 1
             self.effects.append(Send(self.number(), peer, data))
-        return envelope_id(data), len(data)
+        return Sent(envelope_id(data), data)
 
-    def publish_beacon(self, beacon: Beacon) -> tuple[bytes, int]:
-        """Seal and gossip a beacon; gives the envelope's id and size."""
+    def publish_beacon(self, beacon: Beacon) -> Sent:
+        """Seal and gossip a beacon."""
         data = seal(self._signer, self.network, beacon.TYPE, BEACONS, beacon.body(), self.now.wall_ms, LIFETIME_MS_MAX)
         self.sent[beacon.TYPE] += 1
         self.effects.append(Publish(BEACONS, data))
         self.local.append(data)
-        return envelope_id(data), len(data)
+        return Sent(envelope_id(data), data)
 
     def seal_record(self, record: Record) -> bytes:
         """Seal this node's own record, to be gossiped and handed to peers."""

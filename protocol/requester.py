@@ -116,8 +116,9 @@ class Requester:
             task.ends_mono_ms - task.begun_mono_ms,
             self._parameters.revision,
         )
-        task.beacon_id, size = self._outbox.publish_beacon(beacon)
-        task.count(size)
+        sent = self._outbox.publish_beacon(beacon)
+        task.beacon_id = sent.id
+        task.count(len(sent.data))
         self._log("beacon", task, {"skill": beacon.skill})
 
     def on_bid(self, envelope: Envelope, bid: Bid) -> None:
@@ -135,8 +136,8 @@ class Requester:
             raise RemoteProtocolError("limit", "too many bids")
         task.bids[envelope.sender] = ReceivedBid(envelope.sender, envelope.id, bid)
         task.count(envelope.size)
-        _, size = self._outbox.send(envelope.sender, BidAck(bid.task, bid.plan, bid.step, envelope.id))
-        task.count(size)
+        sent = self._outbox.send(envelope.sender, BidAck(bid.task, bid.plan, bid.step, envelope.id))
+        task.count(len(sent.data))
         self._log("bid", task, {"queued": bid.queued}, envelope.sender)
 
     def _rests(self, peer: bytes) -> bool:
@@ -214,12 +215,12 @@ class Requester:
             task.question,
             LEASE_MS,
         )
-        award_id, size = self._outbox.send(bid.bidder, award)
-        task.count(size)
+        sent = self._outbox.send(bid.bidder, award)
+        task.count(len(sent.data))
         now_ms = self._outbox.now.mono_ms
         # One hung model leaves the next a fair part of the time; a question near its end goes round by the lease alone.
         yields_ms = now_ms + max(LEASE_MS, (task.ends_mono_ms - now_ms) // SEAT_SHARE)
-        task.seats.append(Seat(number, bid, award_id, now_ms + ACCEPT_MS_MAX, yields_ms))
+        task.seats.append(Seat(number, bid, sent.id, now_ms + ACCEPT_MS_MAX, yields_ms))
         self._log("award", task, {"seat": number}, bid.bidder)
 
     # --- Leases
@@ -380,8 +381,8 @@ class Requester:
 
     def _cancel(self, task: Task, seat: Seat) -> None:
         step = task.step_id
-        _, size = self._outbox.send(seat.holder.bidder, Cancel(step.task, step.plan, step.step, seat.award_id))
-        task.count(size)
+        sent = self._outbox.send(seat.holder.bidder, Cancel(step.task, step.plan, step.step, seat.award_id))
+        task.count(len(sent.data))
 
     def _end(self, task: Task, reason: str) -> None:
         del self._tasks[task.step_id]
