@@ -70,7 +70,9 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         if tally is not None
         else [],
         "earned": tally.earned if tally is not None else False,
+        "dissent": tally.dissent if tally is not None else 0,
         "abstained": tally.abstained if tally is not None else 0,
+        "coverage": tally.coverage / 1_000 if tally is not None else None,
         "bids": [
             {
                 "peer_id": names[bid.peer],

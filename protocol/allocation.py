@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from protocol import canonical
 from protocol.constants import LOAD_PENALTY_QUEUE_MAX, WEIGHT_ONE
 from protocol.evidence import Counts
 from protocol.messages import Bid
+
+# In a view's rows, the cluster of who is in none.
+ALONE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +30,20 @@ class View:
     """The integers besides the bids that an award depends on.
 
     `options` is the skill's K, `counts` the requester's evidence for each bidder, `newcomer_seats` how many seats go first
-    to bidders without evidence. An audit gives every seat to those it knows least.
+    to bidders without evidence. An audit gives every seat to those it knows least. `clusters` are the numbers of those who
+    share one voice in the vote (protocol/clusters.py); they move no seat, or a mimic could take its victim's.
     """
 
     options: int
     newcomer_seats: int
     counts: Mapping[bytes, Counts]
+    clusters: Mapping[bytes, int] = field(default_factory=dict)
 
     def hash(self, bids: Sequence[ReceivedBid]) -> bytes:
         """SHA-256 over the bids' ids and the view: an award names it, a receipt opens it."""
         rows: list[canonical.Value] = [
-            [bid.id, bid.bidder, self.of(bid).hits, self.of(bid).misses] for bid in sorted(bids, key=lambda item: item.bidder)
+            [bid.id, bid.bidder, self.of(bid).hits, self.of(bid).misses, self.clusters.get(bid.bidder, ALONE)]
+            for bid in sorted(bids, key=lambda item: item.bidder)
         ]
         fields: dict[str, canonical.Value] = {
             "options": self.options,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from protocol.evidence import Counts
-from protocol.outcome import BidReport, Outcome, OutcomeKind
-from protocol.task import Phase, Task
+from protocol.outcome import BidReport, Outcome, OutcomeKind, SeatReport
+from protocol.task import Phase, SeatState, Task
 from protocol.vote import Tally, Vote, tally
 
 
@@ -15,7 +15,7 @@ def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
     result: Tally | None = None
     answer: str | None = None
     if voted:
-        result = tally(task.id, [Vote(report.peer, report.answer, report.weight) for report in counted])
+        result = tally(task.id, [_vote(task, report) for report in counted], _silent(task))
         answer = result.answer
     else:
         answered = [report for report in counted if report.answer is not None]
@@ -46,6 +46,20 @@ def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
         bytes_total=task.bytes_total,
         tokens=sum(report.prompt_tokens + report.completion_tokens for report in task.reports),
     )
+
+
+def _vote(task: Task, report: SeatReport) -> Vote:
+    clusters = task.view.clusters if task.view is not None else {}
+    return Vote(report.peer, report.answer, report.weight, clusters.get(report.peer))
+
+
+def _silent(task: Task) -> list[Vote]:
+    """Who held a seat and never answered, with the weight that it would have had."""
+    view = task.view
+    if view is None:
+        return []
+    lost = [seat.holder for seat in task.seats if seat.state is SeatState.FAILED]
+    return [Vote(bid.bidder, None, view.of(bid).weight(task.options), view.clusters.get(bid.bidder)) for bid in lost]
 
 
 def _bid_reports(task: Task) -> tuple[BidReport, ...]:

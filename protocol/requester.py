@@ -185,7 +185,9 @@ class Requester:
             for bid in bids
         }
         newcomers = SEATS_DEFAULT if task.audit is not None else 0
-        task.view = View(task.options, newcomers, counts)
+        # The partition of the first view stays as well: another one might number the same peers anew.
+        clusters = task.view.clusters if task.view is not None else {}
+        task.view = View(task.options, newcomers, counts, clusters)
         task.view_hash = task.view.hash(bids)
         return allocate(task.beacon_id, SEATS_DEFAULT, bids, task.view)
 

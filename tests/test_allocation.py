@@ -128,7 +128,7 @@ def test_load__never_lifts_the_worthless_over_who_earned() -> None:
 
 
 def test_allocate__takes_no_declared_prior_and_no_declared_speed() -> None:
-    assert {field.name for field in fields(View)} == {"options", "newcomer_seats", "counts"}
+    assert {field.name for field in fields(View)} == {"options", "newcomer_seats", "counts", "clusters"}
     assert {field.name for field in fields(ReceivedBid)} == {"bidder", "id", "bid"}
     assert {field.name for field in fields(Counts)} == {"hits", "misses"}
     assert set(Bid.RULES) == {"task", "plan", "step", "beacon", "queued", "slots", "tokens_per_s"}
@@ -136,6 +136,12 @@ def test_allocate__takes_no_declared_prior_and_no_declared_speed() -> None:
     slow = [bid(number, tokens_per_s=0) for number in range(1, 7)]
     fast = [bid(number, tokens_per_s=10_000_000 // number) for number in range(1, 7)]
     assert numbers(allocate(BEACON, 3, slow, view(known)).seats) == numbers(allocate(BEACON, 3, fast, view(known)).seats)
+
+
+@given(bids_and_views, st.dictionaries(st.integers(1, 9).map(lambda number: number.to_bytes(32, "big")), st.integers(0, 3)))
+def test_clusters__move_no_seat(case: tuple[list[ReceivedBid], View], clusters: dict[bytes, int]) -> None:
+    bids, what = case
+    assert allocate(BEACON, 3, bids, replace(what, clusters=clusters)) == allocate(BEACON, 3, bids, what)
 
 
 # --- The view's hash
@@ -156,7 +162,9 @@ def test_view_hash__changes_with_any_count(number: int, change: tuple[int, int])
     assert view(other).hash(bids) != view(known).hash(bids)
 
 
-@pytest.mark.parametrize("change", ["options", "newcomer_seats", "a bid less", "another envelope", "another bidder"])
+@pytest.mark.parametrize(
+    "change", ["options", "newcomer_seats", "a cluster", "a bid less", "another envelope", "another bidder"]
+)
 def test_view_hash__changes_with(change: str) -> None:
     bids = [bid(1), bid(2)]
     what = view({1: seen(1, 2)})
@@ -165,6 +173,8 @@ def test_view_hash__changes_with(change: str) -> None:
         what = replace(what, options=K + 1)
     elif change == "newcomer_seats":
         what = replace(what, newcomer_seats=1)
+    elif change == "a cluster":
+        what = replace(what, clusters={bids[0].bidder: 0})
     else:
         bids = {"a bid less": bids[:1], "another envelope": [bid(1), bid(2, envelope=9)]}.get(
             change, [bid(1), replace(bid(3), id=bids[1].id)]
@@ -173,4 +183,5 @@ def test_view_hash__changes_with(change: str) -> None:
 
 
 def test_view_hash__says_nothing_of_peers_who_did_not_bid() -> None:
-    assert view({1: seen(1, 2), 9: seen(7, 0)}).hash([bid(1)]) == view({1: seen(1, 2)}).hash([bid(1)])
+    known = replace(view({1: seen(1, 2), 9: seen(7, 0)}), clusters={(9).to_bytes(32, "big"): 0})
+    assert known.hash([bid(1)]) == view({1: seen(1, 2)}).hash([bid(1)])

@@ -439,7 +439,7 @@ def test_award_example__holds() -> None:
         ReceivedBid(key, bytes([number]) * 32, Bid(task, 0, 0, beacon, 2 if number == 2 else 0, 1, 100))
         for number, key in enumerate(keys, 1)
     ]
-    view = View(10, 0, {keys[0]: Counts(2304, 256), keys[1]: Counts(2560, 0)})
+    view = View(10, 0, {keys[0]: Counts(2304, 256), keys[1]: Counts(2560, 0)}, dict.fromkeys(keys[:2], 0))
     assert view.hash(bids).hex() == values["view"]
     assert [_draw(beacon, key).hex() for key in keys] == [values[f"draw_{number}"] for number in (1, 2, 3)]
     assert [_score(bid, view) for bid in bids[:2]] == [int(values["score_1"]), int(values["score_2"])]
