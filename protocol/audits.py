@@ -104,7 +104,7 @@ class Audits:
             self._in_flight[key] -= 1
             if not self._in_flight[key]:
                 del self._in_flight[key]
-            if peer not in task.bids:
+            if peer not in task.bids or peer in task.gone:
                 self._pause(key)
         self.done += 1
         self.messages += task.messages

@@ -122,7 +122,10 @@ class Requester:
         self._log("beacon", task, {"skill": beacon.skill})
 
     def on_bid(self, envelope: Envelope, bid: Bid) -> None:
-        """Take a bid, one a bidder, and acknowledge it by signature; after the window it waits for a seat that fails."""
+        """Take a bid, one a bidder, and acknowledge it by signature; after the window it waits for a seat that fails.
+
+        The signature promises that the bid stands in every view of this beacon, so one that came too late for that gets none.
+        """
         task = self._tasks.get(bid.step_id)
         if task is None or task.phase is Phase.CALIBRATING or bid.beacon != task.beacon_id:
             raise RemoteProtocolError("late", "a bid for no open beacon of ours")
@@ -136,8 +139,9 @@ class Requester:
             raise RemoteProtocolError("limit", "too many bids")
         task.bids[envelope.sender] = ReceivedBid(envelope.sender, envelope.id, bid)
         task.count(envelope.size)
-        sent = self._outbox.send(envelope.sender, BidAck(bid.task, bid.plan, bid.step, envelope.id))
-        task.count(len(sent.data))
+        if task.phase is Phase.BIDDING:
+            sent = self._outbox.send(envelope.sender, BidAck(bid.task, bid.plan, bid.step, envelope.id))
+            task.count(len(sent.data))
         self._log("bid", task, {"queued": bid.queued}, envelope.sender)
 
     def _rests(self, peer: bytes) -> bool:
@@ -177,7 +181,7 @@ class Requester:
 
     def _rank(self, task: Task) -> Assignment:
         """Allocate among the bids that are there now; the awards that follow carry the hash of this view."""
-        bids = [bid for key, bid in sorted(task.bids.items()) if not task.examinees or key in task.examinees]
+        bids = [bid for _, bid in sorted(task.bids.items())]
         # Who was ranked before keeps that evidence, so the last view opens every award and every weight of the task.
         known = task.view.counts if task.view is not None else {}
         counts = {
@@ -189,7 +193,9 @@ class Requester:
         clusters = task.view.clusters if task.view is not None else {}
         task.view = View(task.options, newcomers, counts, clusters)
         task.view_hash = task.view.hash(bids)
-        return allocate(task.beacon_id, SEATS_DEFAULT, bids, task.view)
+        # The view holds whatever was acknowledged, also of who is not examined or not there any more.
+        free = [bid for bid in bids if bid.bidder not in task.gone and (not task.examinees or bid.bidder in task.examinees)]
+        return allocate(task.beacon_id, SEATS_DEFAULT, free, task.view)
 
     def _award(self, task: Task) -> None:
         assignment = self._rank(task)
@@ -245,9 +251,9 @@ class Requester:
     def on_unreachable(self, peer: bytes) -> None:
         """A channel ended: its leases go to the next bids now rather than when they expire."""
         for task in self.tasks():
-            if task.phase is Phase.BIDDING:
+            if peer in task.bids:
                 # An award to who is gone would only wait for an accept that cannot come.
-                task.bids.pop(peer, None)
+                task.gone.add(peer)
             for seat in list(task.seats):
                 if seat.holder.bidder == peer and (seat.state, "lost") in SEAT:
                     self._fail(task, seat, "lost", "connection lost")

@@ -94,6 +94,8 @@ class Task:
     nonce: bytes = b""
     beacon_id: bytes = b""
     bids: dict[bytes, ReceivedBid] = field(default_factory=dict)
+    # Bidders whose channel ended: they stand in the views and get no seat.
+    gone: set[bytes] = field(default_factory=set)
     view: View | None = None
     view_hash: bytes = b""
     seats: list[Seat] = field(default_factory=list)
