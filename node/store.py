@@ -1,8 +1,7 @@
 """What a node keeps between runs, in SQLite: rows of (table, key, value) that the core asks to persist.
 
-Rows of one step are committed together, before any message of that step leaves. WAL with synchronous=NORMAL survives the
-end of the process. A power cut may lose the last rows: evidence and sequence numbers that can be had again, and the replay
-watermark of the last second, whose messages a peer could then replay once.
+Rows of one step are committed together, before any message of that step leaves. WAL with synchronous=FULL survives a power cut
+as well: a node that lost the last entry of its ledger would sign another one with its number, and that is a fault for ever.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Store:
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute("PRAGMA synchronous=FULL")
             self._database.execute(_SCHEMA)
             path.chmod(0o600)
         except (sqlite3.Error, OSError) as error:

@@ -181,6 +181,25 @@ EVIDENCE_DAYS_MAX: Final = 180
 WEIGHT_ONE: Final = 65_536
 WEIGHT_MAX: Final = 10 * WEIGHT_ONE
 
+# --- Ledger (specs/06-evidence.md)
+# An entry travels inside an envelope, beside its other fields.
+ENTRY_SIZE_MAX: Final = 61_440
+# Twice the kinds that there are, so that a snapshot can count those of a later version.
+ENTRY_KINDS_MAX: Final = 16
+# A statement of succession: four keys and three signatures, twice over. The first entry holds one beside its own fields.
+SUCCESSION_SIZE_MAX: Final = 1_024
+START_SIZE_MAX: Final = 2_048
+# Leaves of one batch of audits, and batches that were committed and not opened yet: a node audits far fewer at once, and
+# what nobody opens must not be restated for ever.
+BATCH_LEAVES_MAX: Final = 64
+OPEN_BATCHES_MAX: Final = 64
+# A follower begins at a snapshot: a thousand entries are verified in a tenth of a second.
+SNAPSHOT_EVERY: Final = 1_024
+# Own entries that are kept, some 40 MB: weeks of a busy node. Beyond it the older half goes, up to a snapshot.
+LEDGER_ENTRIES_MAX: Final = 131_072
+# Entries that wait while a node does not know yet whether others hold later ones of its own.
+LEDGER_WAITING_MAX: Final = 256
+
 assert CLOCK_SKEW_MS_MAX < LIFETIME_MS_MAX
 assert DEADLINE_MS_DEFAULT <= DEADLINE_MS_MAX < LIFETIME_MS_MAX
 assert LEASE_MS_MIN <= LEASE_MS < DEADLINE_MS_DEFAULT
@@ -200,3 +219,6 @@ assert BEACON_SHARE_BURST < BEACONS_BURST <= UNKNOWN_BEACONS_BURST
 assert SEATS_DEFAULT < AWARDS_MAX
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX
 assert TOKENS_GENERAL <= TOKENS_MAX
+assert ENTRY_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
+assert SUCCESSION_SIZE_MAX < START_SIZE_MAX < ENTRY_SIZE_MAX
+assert 2 * SNAPSHOT_EVERY < LEDGER_ENTRIES_MAX

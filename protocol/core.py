@@ -50,8 +50,11 @@ from protocol.events import (
 from protocol.evidence import Counts, EvidenceBook
 from protocol.execution import Execution
 from protocol.identity import Signer
+from protocol.ledger import NOTHING
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result
 from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
+from protocol.own_ledger import TABLE as LEDGER
+from protocol.own_ledger import OwnLedger
 from protocol.own_record import SEQUENCE, OwnRecord
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
@@ -75,6 +78,7 @@ class Core:
         restored: Iterable[tuple[str, bytes, bytes]] = (),
         requirement_map: RequirementMap | None = None,
         caps: Caps = Caps(),  # noqa: B008  frozen, and it means that there are none
+        recovery: bytes = NOTHING,
     ) -> None:
         self.me = signer.public_key
         self.parameters = parameters
@@ -92,9 +96,12 @@ class Core:
         self.clocks = Clocks(self._outbox)
         self._revisions = Revisions(self._outbox, parameters.revision)
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
-        self._own = OwnRecord(self._outbox, own, self.availability)
+        self.ledger = OwnLedger(self._outbox, recovery)
+        self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
         self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
-        self._requester = Requester(self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish)
+        self._requester = Requester(
+            self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish, self.ledger
+        )
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._calibration = Calibration(
             self._outbox, self.peers, self._requester, self.audits, self.candidates, self._deaf_ms, self._task
@@ -354,6 +361,7 @@ class Core:
     # --- Time
 
     def _advance(self) -> None:
+        self.ledger.advance()
         self._own.advance()
         self.peers.advance()
         self._requester.advance()
@@ -396,8 +404,11 @@ class Core:
                 self._seen = SeenCache(self._watermark_ms, self.peers.is_connected)
             elif (table, key) == ("node", SEQUENCE):
                 self._own.restore(_number(value))
+            elif table == LEDGER:
+                self.ledger.restore(key, value)
             elif table == "node":
                 self.availability.restore(key, value)
+        self.ledger.restored()
 
 
 def _longest(parameters: Parameters) -> int:

@@ -10,11 +10,13 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from protocol.canonical import Value
 from protocol.capability import Record
 from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
 from protocol.envelope import envelope_id, seal
 from protocol.events import Effect, Instant, Log, Publish, Send
 from protocol.identity import Signer
+from protocol.ledger import Entry, make_entry
 from protocol.messages import Beacon
 from protocol.schema import Message
 
@@ -73,14 +75,21 @@ class Outbox:
             self.effects.append(Send(self.number(), peer, data))
         return Sent(envelope_id(data), data)
 
-    def publish_beacon(self, beacon: Beacon) -> Sent:
-        """Seal and gossip a beacon."""
+    def seal_beacon(self, beacon: Beacon) -> Sent:
+        """Seal a beacon, to be noted and then published."""
         data = seal(self._signer, self.network, beacon.TYPE, BEACONS, beacon.body(), self.now.wall_ms, LIFETIME_MS_MAX)
-        self.sent[beacon.TYPE] += 1
-        self.effects.append(Publish(BEACONS, data))
-        self.local.append(data)
         return Sent(envelope_id(data), data)
+
+    def publish_beacon(self, beacon: Sent) -> None:
+        """Gossip a sealed beacon."""
+        self.sent[Beacon.TYPE] += 1
+        self.effects.append(Publish(BEACONS, beacon.data))
+        self.local.append(beacon.data)
 
     def seal_record(self, record: Record) -> bytes:
         """Seal this node's own record, to be gossiped and handed to peers."""
         return seal(self._signer, self.network, record.TYPE, RECORDS, record.body(), self.now.wall_ms, RECORD_LIFETIME_MS_MAX)
+
+    def sign_entry(self, previous: Entry | None, kind: str, body: Mapping[str, Value]) -> Entry:
+        """Sign the entry of this node's ledger that follows `previous`."""
+        return make_entry(self._signer, self.network, previous, kind, body, self.now.wall_ms)

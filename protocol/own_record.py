@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from protocol.availability import Availability
 from protocol.capability import Record
+from protocol.chain import vector_hash
 from protocol.constants import RECORD_FRESH_MS, RECORD_REFRESH_MS
 from protocol.events import Persist, Publish
 from protocol.outbox import RECORDS, Outbox
+from protocol.own_ledger import OwnLedger
 
 SEQUENCE = b"sequence"
 
@@ -16,12 +18,14 @@ SEQUENCE = b"sequence"
 class OwnRecord:
     """`record` is the record as last issued, `data` its signed envelope, empty before the first."""
 
-    def __init__(self, outbox: Outbox, record: Record, availability: Availability) -> None:
+    def __init__(self, outbox: Outbox, record: Record, availability: Availability, ledger: OwnLedger) -> None:
         self.record = record
         self.data = b""
         self.due_ms: int | None = None
         self._outbox = outbox
         self._availability = availability
+        self._ledger = ledger
+        self._noted = b""
         self._issued_ms = 0
 
     def measured(self, tokens_per_s: int) -> None:
@@ -65,3 +69,11 @@ class OwnRecord:
         self.data = self._outbox.seal_record(self.record)
         self._issued_ms = now.wall_ms
         self._outbox.emit(Persist("node", SEQUENCE, str(sequence).encode()))
+        self._note()
+
+    def _note(self) -> None:
+        """A claim that changed goes into the ledger, so that nobody can say later to have made another one."""
+        vector = vector_hash(self.record)
+        if vector not in (self._noted, self._ledger.chain.standing.vector):
+            self._noted = vector
+            self._ledger.append("record", {"sequence": self.record.sequence, "vector": vector})

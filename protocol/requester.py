@@ -42,6 +42,7 @@ from protocol.messages import (
 )
 from protocol.outbox import Outbox
 from protocol.outcome import SeatReport
+from protocol.own_ledger import OwnLedger
 from protocol.parameters import Parameters
 from protocol.task import SEAT, Phase, Seat, SeatState, Task
 
@@ -65,6 +66,7 @@ class Requester:
         candidates: Candidates,
         entropy: Callable[[int], bytes],
         finish: Callable[[Task, str], None],
+        ledger: OwnLedger,
     ) -> None:
         self._outbox = outbox
         self._parameters = parameters
@@ -72,6 +74,7 @@ class Requester:
         self._candidates = candidates
         self._entropy = entropy
         self._finish = finish
+        self._ledger = ledger
         self._tasks: dict[StepId, Task] = {}
         self._resting_until_ms: dict[bytes, int] = {}
         self._skills = tuple(sorted(parameters.skills))
@@ -116,7 +119,9 @@ class Requester:
             task.ends_mono_ms - task.begun_mono_ms,
             self._parameters.revision,
         )
-        sent = self._outbox.publish_beacon(beacon)
+        sent = self._outbox.seal_beacon(beacon)
+        self._ledger.append("beacon", {"beacon": sent.id})
+        self._outbox.publish_beacon(sent)
         task.beacon_id = sent.id
         task.count(len(sent.data))
         self._log("beacon", task, {"skill": beacon.skill})

@@ -22,6 +22,12 @@ def raw(size: int) -> Rule:
     return lambda value: None if type(value) is bytes and len(value) == size else f"is not {size} bytes"
 
 
+def blob(size_max: int, size_min: int = 0) -> Rule:
+    """Bytes of `size_min` to `size_max`."""
+    reason = f"is not {size_min}..{size_max} bytes"
+    return lambda value: None if type(value) is bytes and size_min <= len(value) <= size_max else reason
+
+
 def integer(low: int, high: int) -> Rule:
     """An integer from `low` to `high`, both included."""
     return lambda value: None if type(value) is int and low <= value <= high else f"is not an integer in {low}..{high}"

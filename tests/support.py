@@ -136,6 +136,7 @@ class Bench:
         wall_ms: int = WALL_MS,
         name: str = "bench",
         caps: Caps = Caps(),  # noqa: B008  frozen
+        recovery: bytes = bytes(32),
     ) -> None:
         self.signer = KeySigner(Stream(1, f"key {name}").bytes(32))
         self.mono_ms = 1_000
@@ -143,7 +144,7 @@ class Bench:
         self.disk: dict[tuple[str, bytes], bytes] = {(table, key): value for table, key, value in restored}
         own = record(*skills, available=bool(skills))
         entropy = Stream(1, f"entropy {name}").bytes
-        self.core = Core(self.signer, PARAMETERS, own, entropy, list(restored), REQUIREMENT_MAP, caps)
+        self.core = Core(self.signer, PARAMETERS, own, entropy, list(restored), REQUIREMENT_MAP, caps, recovery)
         self.effects: list[Effect] = []
         self.step(AddressesChanged(("/sim/bench",)))
 

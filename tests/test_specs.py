@@ -24,6 +24,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.evidence import Counts
 from protocol.genesis import Genesis
 from protocol.identity import KeySigner, peer_id
+from protocol.ledger import KINDS
 from protocol.messages import DIRECT, Accept, Beacon, Bid, input_hash
 from protocol.outcome import OutcomeKind
 from protocol.parameters import preset
@@ -259,8 +260,14 @@ def map_samples(count: str, key_rule: str, value_rule: str) -> Samples:
     return [{}, full], [full | {"more": good[0]}, *wrong, None]
 
 
+def blob_samples(low: str, high: str) -> Samples:
+    least, most = int(low), int(high)
+    return [bytes(least), bytes(most)], [*([bytes(least - 1)] if least else []), bytes(most + 1), "x" * most, None]
+
+
 RULE_FORMS: dict[str, Callable[..., Samples]] = {
     r"(\d+) bytes": bytes_samples,
+    r"bytes (\d+)\.\.(\d+)": blob_samples,
     r"integer (\d+)\.\.(\d+)": integer_samples,
     r"string (\d+)\.\.(\d+)": string_samples,
     r"boolean": boolean_samples,
@@ -302,6 +309,16 @@ def test_messages__are_all_specified() -> None:
     assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Beacon.TYPE, *DIRECT}
     listed = {word for row in table("03-envelope.md", "type", "to", "document") for word in re.findall(r"\w+", row[0])}
     assert listed == {kind.TYPE for _, kind in MESSAGES}
+
+
+def test_kinds_of_entries__are_those_of_the_code() -> None:
+    rows = table("06-evidence.md", "kind", "field", "rule", "meaning")
+    assert [(kind, field) for kind, field, _, _ in rows] == [(kind, field) for kind, rules in KINDS.items() for field in rules]
+    for kind, field, described, _ in rows:
+        rule = KINDS[kind][field]
+        good, bad = samples(described)
+        assert [value for value in good if rule(value) is not None] == [], field
+        assert [value for value in bad if rule(value) is None] == [], field
 
 
 # --- Tables of states and outcomes

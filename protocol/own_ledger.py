@@ -1,0 +1,116 @@
+"""A node's own ledger: every entry is on disk before anything that follows from it leaves (specs/06-evidence.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from protocol.canonical import Value
+from protocol.chain import Chain
+from protocol.constants import LEDGER_ENTRIES_MAX, LEDGER_WAITING_MAX, SNAPSHOT_EVERY
+from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.events import Persist
+from protocol.ledger import NOTHING, SNAPSHOT, START, Entry, is_snapshot, open_entry, parse_entry
+from protocol.outbox import Outbox
+
+TABLE: Final = "ledger"
+_NUMBER_SIZE: Final = 8
+RECOVERY_DOMAIN: Final = b"tutti/recovery/1\x00"
+
+
+def recovery_hash(public_key: bytes) -> bytes:
+    """What the first entry says of the key that may name a successor: 32 bytes."""
+    return hashlib.sha256(RECOVERY_DOMAIN + public_key).digest()
+
+
+def key_of(number: int) -> bytes:
+    """The key of entry `number` on disk."""
+    return number.to_bytes(_NUMBER_SIZE, "big")
+
+
+class OwnLedger:
+    """`recovery` is the hash of the recovery key, zeros for none; `chain` what is held."""
+
+    def __init__(self, outbox: Outbox, recovery: bytes) -> None:
+        self.chain = Chain()
+        self._outbox = outbox
+        self._recovery = recovery
+        self._waiting: deque[tuple[str, Mapping[str, Value]]] = deque()
+
+    @property
+    def head(self) -> tuple[int, bytes]:
+        """Number and id of the last entry; -1 and zeros before the first."""
+        last = self.chain.head
+        return (-1, NOTHING) if last is None else (last.number, last.id)
+
+    @property
+    def ready(self) -> bool:
+        """Whether an entry is written at once."""
+        return True
+
+    def append(self, kind: str, body: Mapping[str, Value]) -> Entry | None:
+        """Sign and write an entry; None if it has to wait, which only the oldest LEDGER_WAITING_MAX may."""
+        if self.ready:
+            return self._write(kind, body)
+        if len(self._waiting) < LEDGER_WAITING_MAX:
+            self._waiting.append((kind, body))
+        return None
+
+    def advance(self) -> None:
+        """Begin the ledger, or write what waited, once that is allowed."""
+        if not self.ready:
+            return
+        if self.chain.head is None:
+            self._begin()
+        while self._waiting:
+            self._write(*self._waiting.popleft())
+
+    def restore(self, key: bytes, value: bytes) -> None:
+        """Take back one entry of the disk, in order; raises `LocalProtocolError` if it is damaged."""
+        try:
+            entry = parse_entry(value)
+            self.chain.add(entry)
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(f"damaged ledger: {error}") from error
+        if key != key_of(entry.number):
+            raise LocalProtocolError("damaged ledger: an entry under another number")
+
+    def restored(self) -> None:
+        """All entries of the disk are back: check the last signature; raises `LocalProtocolError` if it does not hold.
+
+        Each id holds the one before it, so the signature on the last entry vouches for what all of them say.
+        """
+        head = self.chain.head
+        if head is None:
+            return
+        try:
+            open_entry(head.data)
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(f"damaged ledger: {error}") from error
+        if (head.author, head.network) != (self._outbox.me, self._outbox.network):
+            # The database outlived its identity: this node has no ledger yet.
+            for number in range(self.chain.first, self.chain.next):
+                self._outbox.emit(Persist(TABLE, key_of(number), None))
+            self.chain = Chain()
+
+    def _begin(self) -> None:
+        self._sign(START, {"recovery": self._recovery, "succession": b""})
+
+    def _write(self, kind: str, body: Mapping[str, Value]) -> Entry:
+        if self.chain.head is None:
+            self._begin()
+        if is_snapshot(self.chain.next):
+            self._sign(SNAPSHOT, self.chain.standing.body())
+        return self._sign(kind, body)
+
+    def _sign(self, kind: str, body: Mapping[str, Value]) -> Entry:
+        entry = self._outbox.sign_entry(self.chain.head, kind, body)
+        self.chain.add(entry)
+        self._outbox.emit(Persist(TABLE, key_of(entry.number), entry.data))
+        if len(self.chain) > LEDGER_ENTRIES_MAX:
+            half = entry.number - LEDGER_ENTRIES_MAX // 2
+            for number in self.chain.drop_before(half - half % SNAPSHOT_EVERY):
+                self._outbox.emit(Persist(TABLE, key_of(number), None))
+        return entry
