@@ -174,6 +174,10 @@ EVIDENCE_MAX: Final = 4_096
 # Strength of the prior in observations, and the scale of evidence counts (1.0 = 256).
 PRIOR_STRENGTH: Final = 2
 EVIDENCE_ONE: Final = 256
+# A weight counts in full only from this many hits on: by one alone a guesser would already weigh a quarter of the most.
+PROBATION: Final = 5
+# Ledger entries that are named for the evidence of one (peer, skill): the latest batches say what the older ones said.
+CITATIONS_MAX: Final = 8
 # Evidence halves in thirty days: hardware and models change, skills do not overnight.
 EVIDENCE_HALF_LIFE_DAYS: Final = 30
 EVIDENCE_DAYS_MAX: Final = 180
@@ -200,6 +204,25 @@ LEDGER_ENTRIES_MAX: Final = 131_072
 # Entries that wait while a node does not know yet whether others hold later ones of its own.
 LEDGER_WAITING_MAX: Final = 256
 
+# --- Imported evidence (specs/06-evidence.md)
+# Own observations, two thirds of them alike, that make a (peer, skill) clear enough to judge an author by.
+TRUST_OWN_MIN: Final = 3
+# Judged pairs beyond this count in proportion: the bound hardly rises any more, and stays a sum of few terms.
+TRUST_PAIRS_MAX: Final = 32
+# Trust in units of 1 / 256, a lower bound that holds in 19 of 20 cases.
+TRUST_ONE: Final = 256
+TRUST_RISK: Final = 20
+# What a network's auditors have before they are judged: as if they had agreed on so many strong and so many weak pairs.
+AUDITOR_PAIRS: Final = 8
+# Observations that all authors together, and one of them, add to a (peer, skill): fewer than one's own audits, of which there
+# are ten. Others' audits may settle what one's own began, and cannot outvote them.
+IMPORT_MAX: Final = 5
+IMPORT_AUTHOR_MAX: Final = 3
+# Authors whose audits are kept, pairs of each and days of a pair: 131,072 rows of three counts at the worst.
+IMPORT_AUTHORS_MAX: Final = 64
+IMPORT_PAIRS_MAX: Final = 128
+IMPORT_DAYS_MAX: Final = 16
+
 assert CLOCK_SKEW_MS_MAX < LIFETIME_MS_MAX
 assert DEADLINE_MS_DEFAULT <= DEADLINE_MS_MAX < LIFETIME_MS_MAX
 assert LEASE_MS_MIN <= LEASE_MS < DEADLINE_MS_DEFAULT
@@ -222,3 +245,6 @@ assert TOKENS_GENERAL <= TOKENS_MAX
 assert ENTRY_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert SUCCESSION_SIZE_MAX < START_SIZE_MAX < ENTRY_SIZE_MAX
 assert 2 * SNAPSHOT_EVERY < LEDGER_ENTRIES_MAX
+assert PROBATION <= AUDITS_TARGET
+assert IMPORT_AUTHOR_MAX <= IMPORT_MAX < AUDITS_TARGET
+assert TRUST_OWN_MIN <= PROBATION

@@ -50,6 +50,7 @@ from protocol.events import (
 from protocol.evidence import Counts, EvidenceBook
 from protocol.execution import Execution
 from protocol.identity import Signer
+from protocol.imports import IMPORTED, Imports
 from protocol.ledger import NOTHING
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result
 from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
@@ -90,6 +91,7 @@ class Core:
         self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
         self._watermark_ms = 0
         self.evidence = EvidenceBook()
+        self.imports = Imports(self.evidence, self.me)
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers)
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
@@ -99,9 +101,7 @@ class Core:
         self.ledger = OwnLedger(self._outbox, recovery)
         self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
         self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
-        self._requester = Requester(
-            self._outbox, parameters, self.evidence, self.candidates, entropy, self._finish, self.ledger
-        )
+        self._requester = Requester(self._outbox, parameters, self.counts, self.candidates, entropy, self._finish, self.ledger)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._calibration = Calibration(
             self._outbox, self.peers, self._requester, self.audits, self.candidates, self._deaf_ms, self._task
@@ -155,8 +155,10 @@ class Core:
         return sorted([*self.peers.offering(skill), *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
-        """The evidence of this node itself for `peer` in `skill`."""
-        return self.evidence.counts(peer, skill, wall_ms)
+        """What is known of `peer` in `skill`: own audits and what others' add; of a general question, in all skills."""
+        skills = sorted(self.parameters.skills) if skill == GENERAL else (skill,)
+        known = (self.evidence.counts(peer, name, wall_ms) + self.imports.counts(peer, name, wall_ms) for name in skills)
+        return sum(known, Counts())
 
     @property
     def record_data(self) -> bytes:
@@ -311,10 +313,7 @@ class Core:
         if peer == self.me:
             return True
         wall_ms = self._outbox.now.wall_ms
-        return any(
-            self.evidence.counts(peer, name, wall_ms).weight(skill.options) > 0
-            for name, skill in self.parameters.skills.items()
-        )
+        return any(self.counts(peer, name, wall_ms).weight(skill.options) > 0 for name, skill in self.parameters.skills.items())
 
     def _on_record(self, envelope: Envelope, data: bytes, source: bytes | None) -> None:
         if envelope.to != RECORDS:
@@ -394,6 +393,8 @@ class Core:
         for table, key, value in rows:
             if table == "evidence":
                 self.evidence.restore(key, value)
+            elif table == IMPORTED:
+                self.imports.restore(key, value)
             elif table == "peers":
                 if not self.peers.restore(key, value, self.parameters.network):
                     # Too old or damaged: nothing that the table does not hold stays on disk.

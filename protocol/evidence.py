@@ -5,23 +5,25 @@ No floats: whoever holds the same counts gets the same weight, to the last bit. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from protocol import canonical
 from protocol.constants import (
+    CITATIONS_MAX,
     EVIDENCE_DAYS_MAX,
     EVIDENCE_HALF_LIFE_DAYS,
     EVIDENCE_MAX,
     EVIDENCE_ONE,
     PRIOR_STRENGTH,
+    PROBATION,
     WEIGHT_MAX,
     WEIGHT_ONE,
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.identity import PUBLIC_KEY_SIZE
 
-_DAY_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
 _VERDICTS: Final = ("hit", "miss", "abstained")
 _FRACTION_BITS: Final = 16
 _SCALE_BITS: Final = 30
@@ -86,16 +88,32 @@ class Counts:
     @property
     def any(self) -> bool:
         """Whether there is evidence at all."""
-        return self.hits + self.misses > 0
+        return self.total > 0
+
+    @property
+    def total(self) -> int:
+        """Hits and misses together."""
+        return self.hits + self.misses
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.hits + other.hits, self.misses + other.misses)
+
+    def within(self, limit: int) -> Counts:
+        """The same in proportion, no more than `limit` together."""
+        if self.total <= limit:
+            return self
+        return Counts(self.hits * limit // self.total, self.misses * limit // self.total)
 
     def weight(self, options: int) -> int:
         """clamp(log2 odds + log2(K - 1), 0, cap) of the posterior that starts at mean 1/K; units of 2^-16.
 
-        With a prior of strength s: odds = (hits + s/K) / (misses + s (K-1)/K), so without evidence odds (K-1) = 1.
+        With a prior of strength s: odds = (hits + s/K) / (misses + s (K-1)/K), so without evidence odds (K-1) = 1. On
+        probation, with fewer than PROBATION hits, only that share of it: hits and not audits, so that no miss ever helps.
         """
         hits = self.hits * options + PRIOR_STRENGTH * EVIDENCE_ONE
         misses = self.misses * options + PRIOR_STRENGTH * EVIDENCE_ONE * (options - 1)
-        return max(0, min(WEIGHT_MAX, log2_fixed(hits * (options - 1), misses)))
+        full = max(0, min(WEIGHT_MAX, log2_fixed(hits * (options - 1), misses)))
+        return full * min(self.hits, PROBATION * EVIDENCE_ONE) // (PROBATION * EVIDENCE_ONE)
 
     def mean(self, options: int) -> int:
         """The posterior mean in units of 1 / 65,536."""
@@ -104,27 +122,49 @@ class Counts:
         return hits * WEIGHT_ONE // total
 
 
+@dataclass(slots=True)
+class _Pair:
+    """Hits, misses and abstentions by day, and the ledger entries that they come from, oldest first."""
+
+    days: dict[int, list[int]] = field(default_factory=dict)
+    entries: list[int] = field(default_factory=list)
+
+
 class EvidenceBook:
-    """Hits, misses and abstentions of each (peer, skill), a day each, as this node's own audits found them."""
+    """Hits, misses and abstentions of each (peer, skill), a day each, as the audits of one author found them.
 
-    def __init__(self) -> None:
-        self._days: dict[tuple[bytes, str], dict[int, list[int]]] = {}
+    `version` changes with every change of the book, so that what was computed from it can be kept.
+    """
 
-    def add(self, peer: bytes, skill: str, verdict: str, wall_ms: int) -> list[tuple[bytes, bytes | None]]:
-        """Count an audit's verdict ("hit", "miss" or "abstained"); gives the (key, value) to persist, None to delete."""
-        days = self._days.setdefault((peer, skill), {})
-        day = wall_ms // _DAY_MS
-        counts = days.setdefault(day, [0, 0, 0])
+    def __init__(self, pairs_max: int = EVIDENCE_MAX, days_max: int = EVIDENCE_DAYS_MAX) -> None:
+        self._pairs_max = pairs_max
+        self._days_max = days_max
+        self._pairs: dict[tuple[bytes, str], _Pair] = {}
+        self.version = 0
+
+    def add(
+        self, peer: bytes, skill: str, verdict: str, wall_ms: int, entry: int | None = None
+    ) -> list[tuple[bytes, bytes | None]]:
+        """Count an audit's verdict ("hit", "miss" or "abstained"); gives the (key, value) to persist, None to delete.
+
+        `entry` is the number of the ledger entry that holds the audit, if there is one.
+        """
+        self.version += 1
+        pair = self._pairs.setdefault((peer, skill), _Pair())
+        day = wall_ms // DAY_MS
+        counts = pair.days.setdefault(day, [0, 0, 0])
         counts[_VERDICTS.index(verdict)] += 1
-        for old in [old for old in days if old <= day - EVIDENCE_DAYS_MAX]:
-            del days[old]
-        value: list[canonical.Value] = [[day, *days[day]] for day in sorted(days)]
+        kept = sorted(pair.days)[-self._days_max :]
+        pair.days = {each: pair.days[each] for each in kept if each > kept[-1] - EVIDENCE_DAYS_MAX}
+        if entry is not None and entry not in pair.entries:
+            pair.entries = [*pair.entries, entry][-CITATIONS_MAX:]
+        value: list[canonical.Value] = [[[each, *pair.days[each]] for each in sorted(pair.days)], list(pair.entries)]
         rows: list[tuple[bytes, bytes | None]] = [(peer + skill.encode(), canonical.encode(value))]
-        if len(self._days) > EVIDENCE_MAX:
+        if len(self._pairs) > self._pairs_max:
             # Strangers who take one audit and go must not crowd out who has earned trust, nor old evidence a newcomer.
-            others = (key for key in self._days if key != (peer, skill))
-            least = min(others, key=lambda key: (self.audits(key[0], key[1], wall_ms), max(self._days[key]), key))
-            del self._days[least]
+            others = (key for key in self._pairs if key != (peer, skill))
+            least = min(others, key=lambda key: (self.audits(key[0], key[1], wall_ms), max(self._pairs[key].days), key))
+            del self._pairs[least]
             rows.append((least[0] + least[1].encode(), None))
         return rows
 
@@ -135,21 +175,24 @@ class EvidenceBook:
             peer, skill = key[:32], key[32:].decode()
         except (RemoteProtocolError, UnicodeDecodeError) as error:
             raise LocalProtocolError("damaged evidence entry") from error
-        if len(peer) != PUBLIC_KEY_SIZE or not skill:
-            raise LocalProtocolError("damaged evidence entry")
-        days: dict[int, list[int]] = {}
-        for row in rows if isinstance(rows, list) else [None]:
-            numbers = [item for item in row if type(item) is int and item >= 0] if isinstance(row, list) else []
-            if not isinstance(row, list) or len(numbers) != len(row) or len(row) != 1 + len(_VERDICTS):
+        match rows:
+            case [[*days], [*entries]] if len(peer) == PUBLIC_KEY_SIZE and skill and days and _are_counts(entries):
+                pair = _Pair(entries=[entry for entry in entries if type(entry) is int])
+            case _:
                 raise LocalProtocolError("damaged evidence entry")
-            days[numbers[0]] = numbers[1:]
-        self._days[peer, skill] = days
+        for row in days:
+            if not isinstance(row, list) or len(row) != 1 + len(_VERDICTS) or not _are_counts(row):
+                raise LocalProtocolError("damaged evidence entry")
+            day, *counts = [item for item in row if type(item) is int]
+            pair.days[day] = counts
+        self._pairs[peer, skill] = pair
+        self.version += 1
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
         """Decayed counts of one peer in one skill."""
         hits = misses = 0
-        today = wall_ms // _DAY_MS
-        for day, (hit, miss, _) in self._days.get((peer, skill), {}).items():
+        today = wall_ms // DAY_MS
+        for day, (hit, miss, _) in self._days(peer, skill).items():
             factor = _factor(today - day)
             hits += hit * EVIDENCE_ONE * factor
             misses += miss * EVIDENCE_ONE * factor
@@ -157,15 +200,31 @@ class EvidenceBook:
 
     def peers(self) -> frozenset[bytes]:
         """Of whom there is evidence in any skill."""
-        return frozenset(peer for peer, _ in self._days)
+        return frozenset(peer for peer, _ in self._pairs)
 
-    def counts_over(self, peer: bytes, skills: tuple[str, ...], wall_ms: int) -> Counts:
-        """Counts pooled over several skills: what is known of a peer when a question fits none."""
-        pooled = [self.counts(peer, skill, wall_ms) for skill in skills]
-        return Counts(sum(item.hits for item in pooled), sum(item.misses for item in pooled))
+    def pairs(self) -> list[tuple[bytes, str]]:
+        """Each (peer, skill) of which there is evidence, sorted."""
+        return sorted(self._pairs)
+
+    def days(self, peer: bytes, skill: str) -> list[tuple[int, int, int, int]]:
+        """The day number (days since 1970), hits, misses and abstentions of each day with audits, oldest first."""
+        return [(day, hit, miss, abstained) for day, (hit, miss, abstained) in sorted(self._days(peer, skill).items())]
+
+    def citations(self, peer: bytes, skill: str) -> tuple[int, ...]:
+        """Numbers of the ledger entries that hold the latest of these audits, at most CITATIONS_MAX, oldest first."""
+        pair = self._pairs.get((peer, skill))
+        return tuple(pair.entries) if pair is not None else ()
 
     def audits(self, peer: bytes, skill: str, wall_ms: int) -> int:
         """How many recent audits a peer had in a skill, decayed and abstentions included, so none repeat for ever."""
-        today = wall_ms // _DAY_MS
-        total = sum(sum(counts) * _factor(today - day) for day, counts in self._days.get((peer, skill), {}).items())
+        today = wall_ms // DAY_MS
+        total = sum(sum(counts) * _factor(today - day) for day, counts in self._days(peer, skill).items())
         return (total + (1 << 15)) >> 16
+
+    def _days(self, peer: bytes, skill: str) -> dict[int, list[int]]:
+        pair = self._pairs.get((peer, skill))
+        return pair.days if pair is not None else {}
+
+
+def _are_counts(items: list[canonical.Value]) -> bool:
+    return all(type(item) is int and item >= 0 for item in items)

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from protocol.allocation import Assignment, ReceivedBid, View, allocate
 from protocol.answers import answer_of
-from protocol.capability import GENERAL
 from protocol.constants import (
     ACCEPT_MS_MAX,
     AWARDS_MAX,
@@ -26,7 +25,7 @@ from protocol.constants import (
 )
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
-from protocol.evidence import Counts, EvidenceBook
+from protocol.evidence import Counts
 from protocol.messages import (
     Accept,
     Award,
@@ -62,7 +61,7 @@ class Requester:
         self,
         outbox: Outbox,
         parameters: Parameters,
-        evidence: EvidenceBook,
+        counts: Callable[[bytes, str, int], Counts],
         candidates: Candidates,
         entropy: Callable[[int], bytes],
         finish: Callable[[Task, str], None],
@@ -70,14 +69,13 @@ class Requester:
     ) -> None:
         self._outbox = outbox
         self._parameters = parameters
-        self._evidence = evidence
+        self._counts = counts
         self._candidates = candidates
         self._entropy = entropy
         self._finish = finish
         self._ledger = ledger
         self._tasks: dict[StepId, Task] = {}
         self._resting_until_ms: dict[bytes, int] = {}
-        self._skills = tuple(sorted(parameters.skills))
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -87,11 +85,8 @@ class Requester:
         return list(self._tasks.values())
 
     def counts(self, peer: bytes, skill: str) -> Counts:
-        """Evidence for `peer` in `skill`; for a general question that of all skills together."""
-        wall_ms = self._outbox.now.wall_ms
-        if skill == GENERAL:
-            return self._evidence.counts_over(peer, self._skills, wall_ms)
-        return self._evidence.counts(peer, skill, wall_ms)
+        """What is known now of `peer` in `skill`; for a general question, of all skills together."""
+        return self._counts(peer, skill, self._outbox.now.wall_ms)
 
     # --- Beacon
 

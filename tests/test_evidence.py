@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.constants import (
+    CITATIONS_MAX,
     EVIDENCE_DAYS_MAX,
     EVIDENCE_HALF_LIFE_DAYS,
     EVIDENCE_MAX,
     EVIDENCE_ONE,
     PRIOR_STRENGTH,
+    PROBATION,
     WEIGHT_MAX,
     WEIGHT_ONE,
 )
@@ -99,7 +101,8 @@ def test_weight__is_the_clamped_log_odds_of_the_posterior(count: Counts, k: int)
     misses = Fraction(count.misses, EVIDENCE_ONE) + Fraction(PRIOR_STRENGTH * (k - 1), k)
     ratio = hits / misses * (k - 1)
     exact = WEIGHT_ONE * (math.log2(ratio.numerator) - math.log2(ratio.denominator))
-    assert abs(count.weight(k) - max(0.0, min(float(WEIGHT_MAX), exact))) <= 2.001
+    probation = min(1.0, count.hits / (PROBATION * EVIDENCE_ONE))
+    assert abs(count.weight(k) - probation * max(0.0, min(float(WEIGHT_MAX), exact))) <= 3.001
     assert count.mean(k) == math.floor(WEIGHT_ONE * hits / (hits + misses))
 
 
@@ -125,6 +128,19 @@ def test_weight__reaches_the_cap_and_no_more(k: int) -> None:
 def test_weight__of_a_guesser_is_nothing(misses: int, k: int) -> None:
     # Who is right as often as chance has odds 1 / (K - 1): its vote says nothing.
     assert Counts(misses, misses * (k - 1)).weight(k) == 0
+
+
+@pytest.mark.parametrize(("hits", "share"), [(1, 0.2), (3, 0.6), (PROBATION - 1, 0.8), (PROBATION, 1.0), (PROBATION + 1, 1.0)])
+def test_weight__of_a_newcomer_on_probation_is_a_share(hits: int, share: float) -> None:
+    full = WEIGHT_ONE * math.log2((10 * hits + PRIOR_STRENGTH) * 9 / (9 * PRIOR_STRENGTH))
+    assert Counts(hits * EVIDENCE_ONE, 0).weight(10) == pytest.approx(share * full, abs=3)
+
+
+@given(counts, st.integers(0, 3_000))
+def test_within__keeps_the_proportion_and_the_limit(count: Counts, limit: int) -> None:
+    part = count.within(limit)
+    assert part.total <= max(limit, 0)
+    assert part == count if count.total <= limit else abs(part.hits * count.total - count.hits * limit) <= count.total
 
 
 def test_weight__of_a_skill_with_one_answer_is_misuse() -> None:
@@ -154,7 +170,9 @@ def test_counts__are_kept_apart_by_peer_and_skill() -> None:
     book = filled(("hit", 3, 0))
     assert book.counts(OTHER, "arith", NOW_MS) == Counts() == book.counts(PEER, "lists", NOW_MS)
     book.add(PEER, "lists", "miss", NOW_MS)
-    assert book.counts_over(PEER, ("arith", "lists"), NOW_MS) == Counts(3 * EVIDENCE_ONE, EVIDENCE_ONE)
+    assert book.counts(PEER, "lists", NOW_MS) == Counts(0, EVIDENCE_ONE)
+    assert book.counts(PEER, "arith", NOW_MS) == Counts(3 * EVIDENCE_ONE, 0)
+    assert book.pairs() == [(PEER, "arith"), (PEER, "lists")]
 
 
 def test_abstention__counts_as_an_audit_and_not_as_evidence() -> None:
@@ -219,7 +237,25 @@ def test_restore__gives_back_what_add_persisted(entries: list[tuple[str, int]]) 
 
 @pytest.mark.parametrize(
     "value",
-    ["", "c0", "01", "9101", "919401020304ff", "9193010203", "91950102030405", "9194010203ff", "9194a101010101", "80", "ff00"],
+    [
+        "",
+        "c0",
+        "01",
+        "80",
+        "ff00",
+        "9290",
+        "929090",
+        "92919401020304",
+        "92919401020304c0",
+        "9291940102030490ff",
+        "9291930102039000",
+        "92919301020390",
+        "9291950102030405" + "90",
+        "92919401020 3ff90".replace(" ", ""),
+        "929194a10101010190",
+        "9291940102030491c0",
+        "9291940102030491ff",
+    ],
 )
 def test_restore__refuses_a_damaged_entry(value: str) -> None:
     with pytest.raises(LocalProtocolError):
@@ -243,6 +279,18 @@ def test_restore__raises_nothing_but_our_own_error(key: bytes, value: bytes) -> 
     except LocalProtocolError:
         return
     assert book.counts(key[:32], key[32:].decode(), NOW_MS).hits >= 0
+
+
+def test_citations__name_the_latest_entries_once_each() -> None:
+    book, other = EvidenceBook(), EvidenceBook()
+    assert book.citations(PEER, "arith") == ()
+    for number in range(CITATIONS_MAX + 3):
+        for _ in range(2):
+            ((key, value),) = book.add(PEER, "arith", "hit", NOW_MS, number)
+    book.add(PEER, "arith", "hit", NOW_MS)
+    assert value is not None
+    other.restore(key, value)
+    assert book.citations(PEER, "arith") == other.citations(PEER, "arith") == tuple(range(3, CITATIONS_MAX + 3))
 
 
 def test_evidence__is_bounded_and_strangers_crowd_out_nobody_who_earned_trust() -> None:
