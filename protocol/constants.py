@@ -171,6 +171,12 @@ AUDITS_AT_ONCE_MAX: Final = 2
 AUDIT_PAUSE_MS: Final = 60_000
 # (peer, skill) pairs whose evidence is kept; beyond it the pair with the least goes.
 EVIDENCE_MAX: Final = 4_096
+# Audits of each (peer, skill) whose wrong answers are kept: enough to tell who repeats another, and not so many that the
+# ordinary likeness of models tells as much.
+AUDIT_RECORDS_MAX: Final = 64
+# Mistakes coincide beyond chance if chance would do it once in this many times, over all pairs that were looked at. Two who are
+# joined in error lose little, for an answer that only one of them gives loses nothing.
+CLUSTER_DOUBT: Final = 1_000
 # Strength of the prior in observations, and the scale of evidence counts (1.0 = 256).
 PRIOR_STRENGTH: Final = 2
 EVIDENCE_ONE: Final = 256
@@ -224,6 +230,7 @@ IMPORT_PAIRS_MAX: Final = 128
 IMPORT_DAYS_MAX: Final = 16
 
 assert CLOCK_SKEW_MS_MAX < LIFETIME_MS_MAX
+assert AUDITS_TARGET <= AUDIT_RECORDS_MAX
 assert DEADLINE_MS_DEFAULT <= DEADLINE_MS_MAX < LIFETIME_MS_MAX
 assert LEASE_MS_MIN <= LEASE_MS < DEADLINE_MS_DEFAULT
 assert WINDOW_MS_MIN < WINDOW_MS_MAX < DEADLINE_MS_DEFAULT

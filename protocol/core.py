@@ -9,9 +9,11 @@ A peer's bytes become effects, never an exception: what breaks a rule is counted
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from protocol.allowance import Allowance, Caps
+from protocol.audit_records import TABLE as AUDIT_RECORDS
+from protocol.audit_records import AuditRecords
 from protocol.audits import Audits
 from protocol.availability import Availability
 from protocol.calibration import Calibration
@@ -101,7 +103,11 @@ class Core:
         self.ledger = OwnLedger(self._outbox, recovery)
         self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
         self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
-        self._requester = Requester(self._outbox, parameters, self.counts, self.candidates, entropy, self._finish, self.ledger)
+        audited = {name: skill.options - 1 for name, skill in parameters.skills.items() if skill.audited_by}
+        self._audit_records = AuditRecords(audited)
+        self._requester = Requester(
+            self._outbox, parameters, self.counts, self.clusters, self.candidates, entropy, self._finish, self.ledger
+        )
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._calibration = Calibration(
             self._outbox, self.peers, self._requester, self.audits, self.candidates, self._deaf_ms, self._task
@@ -159,6 +165,10 @@ class Core:
         skills = sorted(self.parameters.skills) if skill == GENERAL else (skill,)
         known = (self.evidence.counts(peer, name, wall_ms) + self.imports.counts(peer, name, wall_ms) for name in skills)
         return sum(known, Counts())
+
+    def clusters(self) -> Mapping[bytes, int]:
+        """The number of the cluster of each peer whose mistakes are another's too; who stands alone is not in it."""
+        return self._audit_records.clusters()
 
     @property
     def record_data(self) -> bytes:
@@ -375,9 +385,17 @@ class Core:
 
     def _finish(self, task: Task, reason: str) -> None:
         if task.audit is not None:
+            # Before the evidence: a pair that it forgets at once must be forgotten here as well.
+            for report in task.reports:
+                if report.answer is not None:
+                    wrong = report.answer if report.answer != task.audit.gold else None
+                    kept = self._audit_records.add(report.peer, task.requirement.skill, task.id, wrong)
+                    self._outbox.emit(Persist(AUDIT_RECORDS, *kept))
             for peer, verdict in self.audits.grade(task):
                 for key, value in self.evidence.add(peer, task.requirement.skill, verdict, self._outbox.now.wall_ms):
                     self._outbox.emit(Persist("evidence", key, value))
+                    if value is None and self._audit_records.forget(key):
+                        self._outbox.emit(Persist(AUDIT_RECORDS, key, None))
                 self._outbox.log("debug", "audit", {"peer": peer.hex(), "skill": task.requirement.skill, "verdict": verdict})
             return
         outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
@@ -395,6 +413,8 @@ class Core:
                 self.evidence.restore(key, value)
             elif table == IMPORTED:
                 self.imports.restore(key, value)
+            elif table == AUDIT_RECORDS:
+                self._audit_records.restore(key, value)
             elif table == "peers":
                 if not self.peers.restore(key, value, self.parameters.network):
                     # Too old or damaged: nothing that the table does not hold stays on disk.

@@ -6,7 +6,7 @@ Questions and audits take the same path with the same sizes and timing, so an ex
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from protocol.allocation import Assignment, ReceivedBid, View, allocate
@@ -62,6 +62,7 @@ class Requester:
         outbox: Outbox,
         parameters: Parameters,
         counts: Callable[[bytes, str, int], Counts],
+        clusters: Callable[[], Mapping[bytes, int]],
         candidates: Candidates,
         entropy: Callable[[int], bytes],
         finish: Callable[[Task, str], None],
@@ -70,6 +71,7 @@ class Requester:
         self._outbox = outbox
         self._parameters = parameters
         self._counts = counts
+        self._clusters = clusters
         self._candidates = candidates
         self._entropy = entropy
         self._finish = finish
@@ -190,7 +192,7 @@ class Requester:
         }
         newcomers = SEATS_DEFAULT if task.audit is not None else 0
         # The partition of the first view stays as well: another one might number the same peers anew.
-        clusters = task.view.clusters if task.view is not None else {}
+        clusters = task.view.clusters if task.view is not None else self._clusters()
         task.view = View(task.options, newcomers, counts, clusters)
         task.view_hash = task.view.hash(bids)
         # The view holds whatever was acknowledged, also of who is not examined or not there any more.
