@@ -1,4 +1,4 @@
-"""What each peer answered to this node's audits, as far as clusters need it (specs/06-evidence.md, Clusters)."""
+"""What each peer answered to this node's audits, as far as clusters need it (specs/06-ledger.md, Clusters)."""
 
 from __future__ import annotations
 

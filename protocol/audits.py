@@ -1,4 +1,4 @@
-"""Whom to audit next: known-answer questions that a requester asks of the peers it meets (specs/06-evidence.md)."""
+"""Whom to audit next: known-answer questions that a requester asks of the peers it meets (specs/06-ledger.md)."""
 
 from __future__ import annotations
 

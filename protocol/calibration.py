@@ -1,4 +1,4 @@
-"""When a question may go out: after a while in which those who could answer it are audited (specs/06-evidence.md)."""
+"""When a question may go out: after a while in which those who could answer it are audited (specs/06-ledger.md)."""
 
 from __future__ import annotations
 

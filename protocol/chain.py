@@ -1,4 +1,4 @@
-"""A verified range of one author's ledger, and what its entries add up to (specs/06-evidence.md)."""
+"""A verified range of one author's ledger, and what its entries add up to (specs/06-ledger.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who repeats whose mistakes: a partition of peers from what they answered to audits (specs/06-evidence.md, Clusters).
+"""Who repeats whose mistakes: a partition of peers from what they answered to audits (specs/06-ledger.md, Clusters).
 
 Right answers all look alike, wrong ones scatter. Two peers whose wrong answers coincide more often than chance allows have one
 model, one owner or one plan, and share one voice in the vote. Nothing that a peer declares is read here, so nobody can be put

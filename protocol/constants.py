@@ -161,7 +161,7 @@ DEADLINE_MS_MAX: Final = 110_000
 LEASES_MAX: Final = 64
 TASKS_MAX: Final = 256
 
-# --- Evidence and audits (specs/06-evidence.md)
+# --- Evidence and audits (specs/06-ledger.md)
 # Known-answer questions a peer gets in a skill before its weight counts as settled: ten separate .9 from .3 almost surely.
 AUDITS_TARGET: Final = 10
 # A request waits at most this long while candidates in its skill are audited, then goes out with what there is.
@@ -191,7 +191,7 @@ EVIDENCE_DAYS_MAX: Final = 180
 WEIGHT_ONE: Final = 65_536
 WEIGHT_MAX: Final = 10 * WEIGHT_ONE
 
-# --- Ledger (specs/06-evidence.md)
+# --- Ledger (specs/06-ledger.md)
 # An entry travels inside an envelope, beside its other fields.
 ENTRY_SIZE_MAX: Final = 61_440
 # Twice the kinds that there are, so that a snapshot can count those of a later version.
@@ -210,7 +210,7 @@ LEDGER_ENTRIES_MAX: Final = 131_072
 # Entries that wait while a node does not know yet whether others hold later ones of its own.
 LEDGER_WAITING_MAX: Final = 256
 
-# --- Imported evidence (specs/06-evidence.md)
+# --- Imported evidence (specs/06-ledger.md)
 # Own observations, two thirds of them alike, that make a (peer, skill) clear enough to judge an author by.
 TRUST_OWN_MIN: Final = 3
 # Judged pairs beyond this count in proportion: the bound hardly rises any more, and stays a sum of few terms.

@@ -1,4 +1,4 @@
-"""What audits showed about each peer and skill, and the integer weight that follows (specs/06-evidence.md).
+"""What audits showed about each peer and skill, and the integer weight that follows (specs/06-ledger.md).
 
 No floats: whoever holds the same counts gets the same weight, to the last bit. No evidence means weight exactly 0.
 """

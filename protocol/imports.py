@@ -2,7 +2,7 @@
 
 Whoever has earned trust can lie about peers that nobody else knows, so imports alone give no voice: they add to a (peer,
 skill) no more than this node's own audits of it found, and nothing that clear audits of its own contradict. Without any they
-only say whom to audit first (specs/06-evidence.md). The network's auditors, whom the owner accepted, need none.
+only say whom to audit first (specs/06-ledger.md). The network's auditors, whom the owner accepted, need none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The entries of a ledger: what a node signed, in order, so that nothing it said can be taken back (specs/06-evidence.md).
+"""The entries of a ledger: what a node signed, in order, so that nothing it said can be taken back (specs/06-ledger.md).
 
 On the wire: the 64-byte signature, then the payload, the canonical encoding of a map. Each entry holds the id of the one
 before it, so the last id stands for all of them.

@@ -1,7 +1,7 @@
 """Merkle trees in the shape of RFC 6962: one root commits to many leaves, and each leaf can be shown alone.
 
 Leaves and nodes are hashed under domains of their own, so no node passes for a leaf; a list is split at the largest power
-of two below its length and nothing is doubled, so no two lists have one root (specs/06-evidence.md).
+of two below its length and nothing is doubled, so no two lists have one root (specs/06-ledger.md).
 """
 
 from __future__ import annotations

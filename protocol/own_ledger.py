@@ -1,4 +1,4 @@
-"""A node's own ledger: every entry is on disk before anything that follows from it leaves (specs/06-evidence.md)."""
+"""A node's own ledger: every entry is on disk before anything that follows from it leaves (specs/06-ledger.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an author's audits are believed: as far as they agree with one's own on the same peers (specs/06-evidence.md).
+"""How far an author's audits are believed: as far as they agree with one's own on the same peers (specs/06-ledger.md).
 
 One step deep: an author is judged by this node's own audits alone, never by what other authors say of it or of its subjects.
 It must tell strong from weak: who praises everyone, or condemns everyone, agrees on one kind at most and has no trust.

@@ -128,7 +128,7 @@ def test_code__cites_documents_that_exist() -> None:
 
 
 def test_limits__are_those_of_the_code() -> None:
-    rows = table("09-limits.md", "name", "value", "unit", "reason")
+    rows = table("00-conventions.md", "name", "value", "unit", "reason")
     assert {row[0]: int(row[1]) for row in rows} == LIMITS
     assert len(rows) == len(LIMITS)
     assert all(unit and reason for _, _, unit, reason in rows)
@@ -138,7 +138,7 @@ def test_limits__relations_are_the_asserts_of_the_code() -> None:
     asserted = [
         node.test for node in ast.parse((ROOT / "protocol/constants.py").read_text()).body if isinstance(node, ast.Assert)
     ]
-    (relations,) = blocks("09-limits.md", "relations")
+    (relations,) = blocks("00-conventions.md", "relations")
     assert [ast.unparse(ast.parse(line, mode="eval").body) for line in relations.splitlines()] == [
         ast.unparse(test).replace("4_096", "4096") for test in asserted
     ]
@@ -195,7 +195,7 @@ def test_codes__of_the_specs_are_those_of_the_code() -> None:
         for code in re.findall(r"\[(?:REJECT|IGNORE):\s+(\w+)\]", path.read_text(encoding="utf-8")):
             tagged.setdefault(code, set()).add(path.name)
     assert set(tagged) == raised_codes()
-    index = {row[0]: set(row[2].split(", ")) for row in table("README.md", "code", "what was wrong", "document")}
+    index = {row[0]: set(row[2].split(", ")) for row in table("00-conventions.md", "code", "what was wrong", "document")}
     assert set(index) == raised_codes()
     for code, names in index.items():
         assert names <= tagged[code], code
@@ -211,7 +211,7 @@ def test_ignore_tags__are_the_codes_that_a_gossip_validator_ignores() -> None:
 def test_domains__of_the_specs_are_those_of_the_code() -> None:
     pattern = r"b\"(tutti/\w+/\d+)\\x00\""
     used = {domain for path in sources("protocol") for domain in re.findall(pattern, path.read_text())}
-    rows = table("README.md", "domain", "hashed or signed", "document")
+    rows = table("00-conventions.md", "domain", "hashed or signed", "document")
     assert {row[0].split("`")[0] for row in rows} == used
     for cell, _, name in rows:
         assert cell.split("`")[0] in text_of(name)
@@ -312,7 +312,7 @@ def test_messages__are_all_specified() -> None:
 
 
 def test_kinds_of_entries__are_those_of_the_code() -> None:
-    rows = table("06-evidence.md", "kind", "field", "rule", "meaning")
+    rows = table("06-ledger.md", "kind", "field", "rule", "meaning")
     assert [(kind, field) for kind, field, _, _ in rows] == [(kind, field) for kind, rules in KINDS.items() for field in rules]
     for kind, field, described, _ in rows:
         rule = KINDS[kind][field]
@@ -407,7 +407,7 @@ def test_envelope_example__is_what_the_code_seals_and_opens() -> None:
 
 def test_weight_example__follows_the_steps_of_the_spec() -> None:
     """The steps are those of the document, written again here, so that the document can be followed as it stands."""
-    values = example("06-evidence.md")
+    values = example("06-ledger.md")
     options, hits, misses = (int(values[name]) for name in ("K", "hits", "misses"))
     counts = Counts(hits * constants.EVIDENCE_ONE, misses * constants.EVIDENCE_ONE)
     prior = constants.PRIOR_STRENGTH * constants.EVIDENCE_ONE
@@ -436,7 +436,7 @@ def test_decay_table__follows_from_the_root_that_the_spec_names() -> None:
             result = result * root // 2**32
         return result
 
-    (stated,) = re.findall(r"\br = (\d+)", text_of("06-evidence.md"))
+    (stated,) = re.findall(r"\br = (\d+)", text_of("06-ledger.md"))
     root = int(stated)
     assert power(root) <= 2**31 < power(root + 1)
     factor, entries = 2**32, []
@@ -444,7 +444,7 @@ def test_decay_table__follows_from_the_root_that_the_spec_names() -> None:
         entries.append(factor // 2**16)
         factor = factor * root // 2**32
     assert tuple(entries) == evidence.DECAY
-    shown = {name: value for name, value in example("06-evidence.md").items() if name.startswith("decay_")}
+    shown = {name: value for name, value in example("06-ledger.md").items() if name.startswith("decay_")}
     assert {name: str(entries[int(name.removeprefix("decay_"))]) for name in shown} == shown
 
 
