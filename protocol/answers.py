@@ -11,7 +11,7 @@ import string
 import unicodedata
 from typing import Final
 
-from protocol.constants import ANSWER_SIZE_MAX
+from protocol.constants import ANSWER_SIZE_MAX, TEXT_SIZE_MAX
 
 MARK: Final = "answer:"
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -33,22 +33,25 @@ def canonical_answer(kind: str, text: str) -> str | None:
         return _word(text)
     if kind == "choice":
         return _choice(text)
-    return _words(text)
+    return _text(text)
 
 
 def answer_of(kind: str, output: str) -> str | None:
     """The canonical answer in a model's output; None is an abstention.
 
-    A voted answer must stand behind the mark and is short; free text without a mark is itself the answer, of any length
-    that a result may have, because it is shown and not voted.
+    A voted answer must stand behind the mark and is short; free text is itself the answer.
     """
+    if kind == "text":
+        return canonical_answer(kind, output)
     # Models write `Answer:` as well. Only ASCII letters are lowered: other scripts' letters may change their length.
     place = output.translate(_LOWER).rfind(MARK)
-    tail = output if place < 0 else output[place + len(MARK) :]
-    if kind == "text":
-        return canonical_answer(kind, tail)
-    answer = canonical_answer(kind, tail) if place >= 0 else None
+    answer = canonical_answer(kind, output[place + len(MARK) :]) if place >= 0 else None
     return None if answer is None or len(answer.encode()) > ANSWER_SIZE_MAX else answer
+
+
+def is_canonical(kind: str, answer: str) -> bool:
+    """Whether all who mean this answer would vote for these bytes."""
+    return canonical_answer(kind, answer) == answer and (kind == "text" or len(answer.encode()) <= ANSWER_SIZE_MAX)
 
 
 def _number(text: str) -> str | None:
@@ -81,5 +84,6 @@ def _choice(text: str) -> str | None:
     return word.translate(_LOWER) if word is not None and word.isascii() else None
 
 
-def _words(text: str) -> str | None:
-    return " ".join(unicodedata.normalize("NFC", text).split()) or None
+def _text(text: str) -> str | None:
+    # The end, where conclusions stand, within what an opening may carry. Half a pair of surrogates has no UTF-8.
+    return text.encode("utf-8", "replace")[-TEXT_SIZE_MAX:].decode("utf-8", "ignore").strip() or None

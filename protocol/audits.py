@@ -17,7 +17,7 @@ from protocol.task import Task
 
 # Ends of a lease that count against the executor.
 _SILENT = ("lease expired", "deadline")
-_MISSES = (*_SILENT, "declined: model")
+_MISSES = (*_SILENT, "declined: model", "withheld", "opened another answer")
 
 
 class Audits:

@@ -11,6 +11,7 @@ from protocol.outbox import Outbox
 from protocol.peers import PeerTable
 from protocol.requester import Requester
 from protocol.requirement import Requirement
+from protocol.standing import Standing
 from protocol.task import Phase, Task
 
 # Makes a task of a text, its requirement, the request that it is for, and its deadline in ms.
@@ -25,8 +26,8 @@ class Calibration:
         outbox: Outbox,
         peers: PeerTable,
         requester: Requester,
+        standing: Standing,
         audits: Audits,
-        candidates: Callable[[str], list[bytes]],
         deaf_ms: Callable[[], int],
         make: TaskMaker,
     ) -> None:
@@ -35,7 +36,7 @@ class Calibration:
         self._peers = peers
         self._requester = requester
         self._audits = audits
-        self._candidates = candidates
+        self._standing = standing
         self._deaf_ms = deaf_ms
         self._make = make
 
@@ -72,7 +73,7 @@ class Calibration:
         """Whether those who earned a weight, up to a committee, have no audit due: a newcomer's audits hold up nobody then."""
         skill = task.requirement.skill
         needy = set(self._audits.needy(skill))
-        earned = [peer for peer in self._candidates(skill) if self._requester.counts(peer, skill).weight(task.options) > 0]
+        earned = [peer for peer in self._standing.candidates(skill) if self._standing.weighs(peer, task)]
         return bool(earned) and sum(peer not in needy for peer in earned) >= min(SEATS_DEFAULT, len(earned))
 
     def _audited_for(self, task: Task) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ class Calibration:
         if skill != GENERAL:
             return (skill,)
         # A general question needs to know whom to trust at all; any evidence about each candidate will do.
-        blank = any(not self._requester.counts(peer, GENERAL).any for peer in self._candidates(GENERAL))
+        blank = any(not self._standing.counts(peer, GENERAL).any for peer in self._standing.candidates(GENERAL))
         return self._audits.skills if blank else ()
 
     def _begin_audits(self) -> None:

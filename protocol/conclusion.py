@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from protocol.evidence import Counts
 from protocol.outcome import BidReport, Outcome, OutcomeKind, SeatReport
-from protocol.task import Phase, SeatState, Task
+from protocol.seats import SeatState
+from protocol.task import Phase, Task
 from protocol.vote import Tally, Vote, tally
 
 
@@ -19,7 +20,7 @@ def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
         answer = result.answer
     else:
         answered = [report for report in counted if report.answer is not None]
-        answer = task.texts[answered[-1].peer].strip() if answered else None
+        answer = answered[-1].answer if answered else None
     if reason == "no_bids" or (reason == "deadline" and task.phase is Phase.BIDDING and not task.bids):
         kind = OutcomeKind.NO_BIDS
     elif answer is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 # --- Encoding (specs/02-encoding.md)
-# A result carries a model's reasoning and is the largest body; 64 KiB leaves room for every type and bounds a decoder's work.
+# A question or a text as an answer is the largest part of a body; 64 KiB leaves room and bounds a decoder's work.
 ENVELOPE_SIZE_MAX: Final = 65_536
 # The deepest body, a capability record, nests three levels; eight leaves room without letting a decoder recurse far.
 DEPTH_MAX: Final = 8
@@ -101,7 +101,7 @@ DIRECTORY_VALUE_SIZE_MAX: Final = 8_192
 # --- Questions and answers
 # A question must fit an envelope beside its other fields, in any script (four bytes a character at most).
 QUESTION_SIZE_MAX: Final = 16_384
-RESULT_TEXT_SIZE_MAX: Final = 16_384
+TEXT_SIZE_MAX: Final = 16_384
 ANSWER_SIZE_MAX: Final = 1_024
 TOKENS_MAX: Final = 4_096
 # Longest output for a question that fits no skill.
@@ -156,6 +156,15 @@ PROGRESS_MAX: Final = 330
 # Who let a lease run out is given no seat of a question for this long, if another has earned a weight: one hung model would
 # cost every question a lease.
 REST_MS: Final = 30_000
+# An opening needs no work: as long as an accept. Who has not opened by then withholds.
+REVEAL_MS_MAX: Final = 2_000
+# A question whose end comes near is sealed with the answers that are there this part of its time before it, at most
+# REVEAL_MS_MAX, so that what is there can still be opened.
+REVEAL_SHARE: Final = 4
+# Sealed rounds of a step: the first answers, who comes late, further seats where the margin is thin, revisions.
+ROUNDS_MAX: Final = 8
+# Sealed answers that an executor keeps until their tasks are over, opened ones too: a second set is told from the first.
+COMMITMENTS_MAX: Final = 1_024
 DEADLINE_MS_DEFAULT: Final = 60_000
 DEADLINE_MS_MAX: Final = 110_000
 LEASES_MAX: Final = 64
@@ -237,7 +246,7 @@ assert WINDOW_MS_MIN < WINDOW_MS_MAX < DEADLINE_MS_DEFAULT
 assert RECORD_FRESH_MS < CLOCK_SKEW_MS_MAX
 assert RECORD_REFRESH_MS * 3 <= RECORD_LIFETIME_MS_MAX
 assert QUESTION_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
-assert RESULT_TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
+assert TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
 assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
 assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
@@ -247,6 +256,8 @@ assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
 assert BEACON_MS < BEACON_SHARE_MS
 assert BEACON_SHARE_BURST < BEACONS_BURST <= UNKNOWN_BEACONS_BURST
 assert SEATS_DEFAULT < AWARDS_MAX
+assert LEASES_MAX < COMMITMENTS_MAX
+assert REVEAL_MS_MAX * REVEAL_SHARE < DEADLINE_MS_DEFAULT
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX
 assert TOKENS_GENERAL <= TOKENS_MAX
 assert ENTRY_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX

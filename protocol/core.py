@@ -16,6 +16,7 @@ from protocol.audit_records import TABLE as AUDIT_RECORDS
 from protocol.audit_records import AuditRecords
 from protocol.audits import Audits
 from protocol.availability import Availability
+from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.calibration import Calibration
 from protocol.capability import GENERAL, Record
 from protocol.clocks import Clocks
@@ -54,7 +55,7 @@ from protocol.execution import Execution
 from protocol.identity import Signer
 from protocol.imports import IMPORTED, Imports
 from protocol.ledger import NOTHING
-from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result
+from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
 from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
 from protocol.own_ledger import TABLE as LEDGER
 from protocol.own_ledger import OwnLedger
@@ -66,6 +67,7 @@ from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
 from protocol.revisions import Revisions
 from protocol.seen import SeenCache
+from protocol.standing import Standing
 from protocol.task import Task
 
 
@@ -102,15 +104,16 @@ class Core:
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
         self.ledger = OwnLedger(self._outbox, recovery)
         self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
-        self._execution = Execution(self._outbox, own.slots, self._known, self.availability)
+        self._execution = Execution(
+            self._outbox, own.slots, self._known, self.availability, entropy, self._on_second_commit_set
+        )
         audited = {name: skill.options - 1 for name, skill in parameters.skills.items() if skill.audited_by}
         self._audit_records = AuditRecords(audited)
-        self._requester = Requester(
-            self._outbox, parameters, self.counts, self.clusters, self.candidates, entropy, self._finish, self.ledger
-        )
+        self._standing = Standing(self._outbox, self.counts, self.clusters, self.candidates)
+        self._requester = Requester(self._outbox, parameters, self._standing, entropy, self._finish, self.ledger)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._calibration = Calibration(
-            self._outbox, self.peers, self._requester, self.audits, self.candidates, self._deaf_ms, self._task
+            self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._task
         )
         self._refused = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
@@ -349,7 +352,7 @@ class Core:
         match message:
             case Bid():
                 self._requester.on_bid(envelope, message)
-            case Accept() | Progress() | Decline() | Result():
+            case Accept() | Progress() | Decline() | Commit() | Reveal():
                 self._requester.on_lease_message(envelope, message)
             case BidAck():
                 self._execution.on_bid_ack(envelope, message)
@@ -357,6 +360,12 @@ class Core:
                 self._execution.on_award(envelope, message)
             case Cancel():
                 self._execution.on_cancel(envelope, message)
+            case CommitSet():
+                self._execution.on_commit_set(envelope, message)
+
+    def _on_second_commit_set(self, first: bytes, _second: bytes) -> None:
+        """A requester signed two sets for one round."""
+        self._outbox.log("warning", "two_commit_sets", {"peer": open_envelope(first).sender.hex()})
 
     def _raise_watermark(self, envelope: Envelope) -> None:
         """Persist, in steps, an upper bound of the issue times handled, before anything that follows from them."""

@@ -1,4 +1,4 @@
-"""The executor's side of a task: bid on a beacon, take a lease, run the model, send the result (specs/08-execution.md)."""
+"""The executor's side of a task: bid on a beacon, take a lease, run the model, commit, open (specs/08-execution.md)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocol.answers import answer_of
 from protocol.availability import Availability
+from protocol.ballot import CommitSet
 from protocol.capability import Record
-from protocol.constants import BIDS_OPEN_MAX, PROGRESS_SHARE, RESULT_TEXT_SIZE_MAX
+from protocol.commitments import Commitments, OnConflict
+from protocol.constants import BIDS_OPEN_MAX, PROGRESS_SHARE
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.events import CancelInference, EffectDone, Infer
 from protocol.leases import Lease, Leases
-from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result, StepId, input_hash
+from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, input_hash
 from protocol.outbox import Outbox
+from protocol.step import StepId
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,30 @@ class OpenBid:
 
 
 class Execution:
-    """Open bids and leases of this node as executor. `known` says whether a requester earned a weight here."""
+    """Open bids and leases of this node as executor. `known` says whether a requester earned a weight here.
 
-    def __init__(self, outbox: Outbox, slots: int, known: Callable[[bytes], bool], availability: Availability) -> None:
+    `on_conflict` is given two sets that prove that a requester sealed one round twice.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        slots: int,
+        known: Callable[[bytes], bool],
+        availability: Availability,
+        entropy: Callable[[int], bytes],
+        on_conflict: OnConflict,
+    ) -> None:
         self._outbox = outbox
         self._availability = availability
         self._known = known
         self._bids: dict[tuple[bytes, StepId], OpenBid] = {}
         self._leases = Leases(slots)
+        self._commitments = Commitments(outbox, entropy, on_conflict)
 
     @property
     def queued(self) -> int:
-        """Leases at work."""
+        """Leases at work; who has committed only waits."""
         return len(self._leases)
 
     def on_beacon(self, envelope: Envelope, beacon: Beacon, own: Record) -> None:
@@ -83,9 +99,9 @@ class Execution:
         reservation = self._availability.reserve(envelope.sender, beacon.tokens_max)
         self._outbox.send(envelope.sender, Accept(award.task, award.plan, award.step, envelope.id))
         progress_at_ms = self._outbox.now.mono_ms + award.lease_ms // PROGRESS_SHARE
-        self._leases.add(
-            Lease(envelope.sender, known, award, envelope.id, beacon, bid.ends_mono_ms, progress_at_ms, reservation)
-        )
+        lease = Lease(envelope.sender, known, award, envelope.id, beacon, bid.ends_mono_ms, progress_at_ms, reservation)
+        self._leases.add(lease)
+        self._commitments.begin(lease)
         self._start()
 
     def _make_room(self, requester: bytes, *, known: bool) -> bool:
@@ -105,12 +121,17 @@ class Execution:
             self._outbox.emit(Infer(lease.effect, lease.award.question, lease.beacon.answer, lease.beacon.tokens_max, left_ms))
 
     def on_cancel(self, envelope: Envelope, cancel: Cancel) -> None:
-        """The requester needs the result no more."""
+        """The requester needs the answer no more."""
         lease = self._leases.get(cancel.award)
-        if lease is None or lease.requester != envelope.sender:
+        if lease is not None and lease.requester == envelope.sender:
+            self._stop(lease)
+            self._start()
+        elif not self._commitments.cancel(envelope.sender, cancel.award):
             raise RemoteProtocolError("unknown", "cancels a lease that it does not hold")
-        self._stop(lease)
-        self._start()
+
+    def on_commit_set(self, envelope: Envelope, sealed: CommitSet) -> None:
+        """A round is closed: open the answer that it binds."""
+        self._commitments.on_set(envelope, sealed)
 
     def on_peer_lost(self, peer: bytes) -> None:
         """Nobody waits for the leases of a requester that went away, and none of its bids can be awarded."""
@@ -118,10 +139,12 @@ class Execution:
         for lease in self._leases.all():
             if lease.requester == peer:
                 self._stop(lease)
+        self._commitments.forget(peer)
         self._start()
 
     def _remove(self, lease: Lease) -> None:
         self._leases.remove(lease)
+        self._commitments.end(lease)
         if lease.effect is None:
             # The model had not begun; of one that had, nobody knows how much it wrote, so that counts in full.
             self._availability.settle(lease.reservation, 0)
@@ -143,25 +166,12 @@ class Execution:
             reason = "length" if done.too_long else "model"
             if done.too_long:
                 self._availability.settle(lease.reservation, 0)
+            self._commitments.end(lease)
             self._decline(lease.requester, lease.award, lease.award_id, reason)
             self._outbox.log("warning", "inference_failed", {"reason": done.error or "unknown"})
             return True
-        award, result = lease.award, done.result
-        self._availability.settle(lease.reservation, result.completion_tokens)
-        text = _bounded(result.text)
-        self._outbox.send(
-            lease.requester,
-            Result(
-                award.task,
-                award.plan,
-                award.step,
-                lease.award_id,
-                text,
-                result.prompt_tokens,
-                result.completion_tokens,
-                result.elapsed_ms,
-            ),
-        )
+        self._availability.settle(lease.reservation, done.result.completion_tokens)
+        self._commitments.commit(lease, answer_of(lease.beacon.answer, done.result.text), done.result)
         return True
 
     def deadline_ms(self) -> int | None:
@@ -181,6 +191,7 @@ class Execution:
             elif lease.progress_at_ms <= now_ms:
                 lease.progress_at_ms = now_ms + max(1, award.lease_ms // PROGRESS_SHARE)
                 self._outbox.send(lease.requester, Progress(award.task, award.plan, award.step, lease.award_id))
+        self._commitments.expire()
         # Bids are kept in the order they were made, so the first one that is still open ends the search.
         while self._bids and (key := next(iter(self._bids))) and self._bids[key].ends_mono_ms <= now_ms:
             del self._bids[key]
@@ -193,9 +204,3 @@ class Execution:
         held = Counter(requester for requester, _ in self._bids)
         most = max(held, key=lambda requester: (held[requester], requester))
         del self._bids[next(key for key in self._bids if key[0] == most)]
-
-
-def _bounded(text: str) -> str:
-    """The end of a model's output, where the answer stands, within what a result may carry."""
-    data = text.encode("utf-8", "replace")
-    return data[-RESULT_TEXT_SIZE_MAX:].decode("utf-8", "ignore")

@@ -1,7 +1,4 @@
-"""The bodies of the messages of a task (specs/07-beacon.md, specs/08-execution.md).
-
-Every one names its task, plan and step, so two tasks at once never mix and a late result cannot count for the next.
-"""
+"""The bodies of the messages that bring a question to its executors (specs/07-beacon.md, specs/08-execution.md)."""
 
 from __future__ import annotations
 
@@ -10,51 +7,26 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from protocol import canonical
+from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.constants import (
     DEADLINE_MS_MAX,
     LEASE_MS,
     LEASE_MS_MIN,
     QUESTION_SIZE_MAX,
-    RESULT_TEXT_SIZE_MAX,
     REVISION_MAX,
+    ROUNDS_MAX,
     SEATS_MAX,
     TOKENS_MAX,
     WINDOW_MS_MAX,
 )
 from protocol.schema import Message, Rule, integer, one_of, raw, string
-
-ID_SIZE: Final = 32
-TASK_SIZE: Final = 16
-NONCE_SIZE: Final = 32
+from protocol.step import ID_SIZE, NONCE_SIZE, STEP_RULES, StepMessage
 
 _SKILL: Final = string(32, 1)
-_COUNT: Final = integer(0, 2**32)
-_STEP_RULES: Final[dict[str, Rule]] = {"task": raw(TASK_SIZE), "plan": integer(0, 15), "step": integer(0, 63)}
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class StepId:
-    """Which step of which plan of which task a message belongs to."""
-
-    task: bytes
-    plan: int = 0
-    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _StepMessage(Message):
-    task: bytes
-    plan: int
-    step: int
-
-    @property
-    def step_id(self) -> StepId:
-        """The step that this message belongs to."""
-        return StepId(self.task, self.plan, self.step)
-
-
-@dataclass(frozen=True, slots=True)
-class Beacon(_StepMessage):
+class Beacon(StepMessage):
     """A requester looks for executors of one question, which is bound by hash and not shown."""
 
     skill: str
@@ -66,7 +38,7 @@ class Beacon(_StepMessage):
     deadline_ms: int
     revision: int
     TYPE: ClassVar[str] = "beacon"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {
         "skill": _SKILL,
         "answer": one_of("number", "list", "word", "choice", "text"),
         "input_hash": raw(ID_SIZE),
@@ -79,7 +51,7 @@ class Beacon(_StepMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class Bid(_StepMessage):
+class Bid(StepMessage):
     """An executor offers itself. A busy one bids too, with its load, so busy never looks like dead."""
 
     beacon: bytes
@@ -87,7 +59,7 @@ class Bid(_StepMessage):
     slots: int
     tokens_per_s: int
     TYPE: ClassVar[str] = "bid"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {
         "beacon": raw(ID_SIZE),
         "queued": integer(0, 1_000_000),
         "slots": integer(1, 1_024),
@@ -96,17 +68,17 @@ class Bid(_StepMessage):
 
 
 @dataclass(frozen=True, slots=True)
-class BidAck(_StepMessage):
+class BidAck(StepMessage):
     """The requester's signature that it has this bid: leaving it out of the award can then be proven."""
 
     bid: bytes
     TYPE: ClassVar[str] = "bid_ack"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"bid": raw(ID_SIZE)}
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {"bid": raw(ID_SIZE)}
 
 
 @dataclass(frozen=True, slots=True)
-class Award(_StepMessage):
-    """A lease on one seat, with the question. `view` is the hash of the bids and integers that allocation used."""
+class Award(StepMessage):
+    """A lease on one seat, with the question, for a sealed round. `view` hashes the bids and integers that allocation used."""
 
     beacon: bytes
     bid: bytes
@@ -115,8 +87,9 @@ class Award(_StepMessage):
     nonce: bytes
     question: str
     lease_ms: int
+    round: int
     TYPE: ClassVar[str] = "award"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {
         "beacon": raw(ID_SIZE),
         "bid": raw(ID_SIZE),
         "view": raw(ID_SIZE),
@@ -124,70 +97,52 @@ class Award(_StepMessage):
         "nonce": raw(NONCE_SIZE),
         "question": string(QUESTION_SIZE_MAX, 1),
         "lease_ms": integer(LEASE_MS_MIN, LEASE_MS),
+        "round": integer(0, ROUNDS_MAX - 1),
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Accept(_StepMessage):
+class Accept(StepMessage):
     """The executor took the lease."""
 
     award: bytes
     TYPE: ClassVar[str] = "accept"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"award": raw(ID_SIZE)}
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {"award": raw(ID_SIZE)}
 
 
 @dataclass(frozen=True, slots=True)
-class Decline(_StepMessage):
+class Decline(StepMessage):
     """The executor gives the lease back, before or after it accepted; the next bid gets the seat."""
 
     award: bytes
     reason: str
     TYPE: ClassVar[str] = "decline"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {
         "award": raw(ID_SIZE),
         "reason": one_of("busy", "cap", "input", "length", "model", "paused"),
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(_StepMessage):
+class Progress(StepMessage):
     """The executor is alive and still at it: the lease is renewed."""
 
     award: bytes
     TYPE: ClassVar[str] = "progress"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"award": raw(ID_SIZE)}
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {"award": raw(ID_SIZE)}
 
 
 @dataclass(frozen=True, slots=True)
-class Result(_StepMessage):
-    """What the executor's model wrote, reasoning and answer, with what it cost."""
-
-    award: bytes
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    inference_ms: int
-    TYPE: ClassVar[str] = "result"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {
-        "award": raw(ID_SIZE),
-        "text": string(RESULT_TEXT_SIZE_MAX),
-        "prompt_tokens": _COUNT,
-        "completion_tokens": _COUNT,
-        "inference_ms": _COUNT,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel(_StepMessage):
+class Cancel(StepMessage):
     """The requester needs this lease no more."""
 
     award: bytes
     TYPE: ClassVar[str] = "cancel"
-    RULES: ClassVar[dict[str, Rule]] = _STEP_RULES | {"award": raw(ID_SIZE)}
+    RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {"award": raw(ID_SIZE)}
 
 
 DIRECT: Final[dict[str, type[Message]]] = {
-    kind.TYPE: kind for kind in (Bid, BidAck, Award, Accept, Decline, Progress, Result, Cancel)
+    kind.TYPE: kind for kind in (Bid, BidAck, Award, Accept, Decline, Progress, Cancel, Commit, CommitSet, Reveal)
 }
 _ALL: Final[tuple[type[Message], ...]] = (Beacon, *DIRECT.values())
 for _kind in _ALL:

@@ -39,7 +39,10 @@ class BidReport:
 
 @dataclass(frozen=True, slots=True)
 class SeatReport:
-    """One lease and its end: `state` is "answered", "abstained" or the reason why the seat went to the next bid."""
+    """One lease and its end: `state` is "answered", "abstained" or the reason why the seat went to the next bid.
+
+    `round` is the sealed round in which it answered.
+    """
 
     seat: int
     peer: bytes
@@ -49,6 +52,7 @@ class SeatReport:
     inference_ms: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Outcome:
 
     `answer` is canonical when `voted`; otherwise it is the text of the most trusted node that answered. `view` is the hash
     that the awards carry, `latency_ms` runs from the request to this outcome, `inference_ms` is the longest time that an
-    executor whose result counted reported, `messages` and `bytes_total` are envelopes sent and received for this task.
+    executor whose answer counted reported, `messages` and `bytes_total` are envelopes sent and received for this task.
     """
 
     task: bytes

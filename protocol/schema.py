@@ -74,6 +74,28 @@ def items(rule: Rule, count_max: int) -> Rule:
     return check
 
 
+def row(*rules: Rule) -> Rule:
+    """A tuple (a list on the wire) with one item for each rule."""
+
+    def check(value: object) -> str | None:
+        if type(value) is not tuple or len(value) != len(rules):
+            return f"is not a list of {len(rules)} items"
+        reasons = (rule(item) for rule, item in zip(rules, value, strict=True))
+        return next((f"item {reason}" for reason in reasons if reason), None)
+
+    return check
+
+
+def optional(rule: Rule) -> Rule:
+    """Null, or what keeps `rule`."""
+
+    def check(value: object) -> str | None:
+        reason = None if value is None else rule(value)
+        return f"{reason} or null" if reason else None
+
+    return check
+
+
 def mapping(key_rule: Rule, value_rule: Rule, count_max: int) -> Rule:
     """A map of at most `count_max` entries whose keys and values keep their rules."""
 
@@ -125,8 +147,8 @@ class Message:
 
 
 def _to_wire(value: object) -> Value:
-    return list(value) if isinstance(value, tuple) else cast("Value", value)
+    return [_to_wire(item) for item in value] if isinstance(value, tuple) else cast("Value", value)
 
 
 def _from_wire(value: Value) -> object:
-    return tuple(value) if type(value) is list else value
+    return tuple(_from_wire(item) for item in value) if type(value) is list else value

@@ -1,28 +1,17 @@
-"""The state of one task at its requester.
-
-A task goes calibrating -> bidding -> running -> ended. Each seat goes through the table `SEAT`, what is absent from it is
-illegal and ignored:
-
-    offered  --accept-->   accepted        offered, accepted --result--> done
-    accepted --progress--> accepted        offered, accepted --decline, expired, lost--> failed
-
-A failed seat is offered to the next reserve bidder, or stays empty when there is none.
-"""
+"""The state of one task at its requester: calibrating -> bidding -> running -> ended. Its seats stand in protocol/seats.py."""
 
 from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Final
 
 from protocol.allocation import ReceivedBid, View
 from protocol.exercises import Exercise
-from protocol.messages import StepId
 from protocol.outcome import SeatReport
 from protocol.requirement import Requirement
+from protocol.seats import Seat
+from protocol.step import StepId
 
 
 class Phase(enum.Enum):
@@ -31,47 +20,6 @@ class Phase(enum.Enum):
     CALIBRATING = "calibrating"
     BIDDING = "bidding"
     RUNNING = "running"
-
-
-class SeatState(enum.Enum):
-    """Where a lease stands."""
-
-    OFFERED = "offered"
-    ACCEPTED = "accepted"
-    DONE = "done"
-    FAILED = "failed"
-
-
-SEAT: Final[Mapping[tuple[SeatState, str], SeatState]] = MappingProxyType(
-    {
-        (SeatState.OFFERED, "accept"): SeatState.ACCEPTED,
-        (SeatState.OFFERED, "result"): SeatState.DONE,
-        (SeatState.OFFERED, "decline"): SeatState.FAILED,
-        (SeatState.OFFERED, "expired"): SeatState.FAILED,
-        (SeatState.OFFERED, "lost"): SeatState.FAILED,
-        (SeatState.ACCEPTED, "progress"): SeatState.ACCEPTED,
-        (SeatState.ACCEPTED, "result"): SeatState.DONE,
-        (SeatState.ACCEPTED, "decline"): SeatState.FAILED,
-        (SeatState.ACCEPTED, "expired"): SeatState.FAILED,
-        (SeatState.ACCEPTED, "lost"): SeatState.FAILED,
-    }
-)
-
-
-@dataclass(slots=True)
-class Seat:
-    """One lease: who holds it, under which award, until when without a sign of life.
-
-    `signs` of life renew it, but from `yields_mono_ms` on a reserve takes the seat all the same.
-    """
-
-    number: int
-    holder: ReceivedBid
-    award_id: bytes
-    expires_mono_ms: int
-    yields_mono_ms: int
-    signs: int = 0
-    state: SeatState = SeatState.OFFERED
 
 
 @dataclass(slots=True)
@@ -101,7 +49,10 @@ class Task:
     seats: list[Seat] = field(default_factory=list)
     reserves: deque[ReceivedBid] = field(default_factory=deque)
     reports: list[SeatReport] = field(default_factory=list)
-    texts: dict[bytes, str] = field(default_factory=dict)
+    # The sealed round that takes commitments now.
+    round: int = 0
+    # Envelopes sent and received for it, raw and in order, signs of life left out: what a third party can be shown.
+    transcript: list[bytes] = field(default_factory=list)
     messages: int = 0
     bytes_total: int = 0
     # Audited peers; empty for a question. Only these are offered a seat.
@@ -111,6 +62,13 @@ class Task:
     def step_id(self) -> StepId:
         """The one step of a task without a plan."""
         return StepId(self.id)
+
+    def weight(self, bid: ReceivedBid) -> int:
+        """What a bidder's vote weighs, by the evidence of the award's view and not today's.
+
+        Whoever derives the award again derives the tally from the same.
+        """
+        return self.view.of(bid).weight(self.options) if self.view is not None else 0
 
     def count(self, size: int) -> None:
         """Account for one envelope sent or received."""

@@ -15,11 +15,12 @@ from typing import Final
 
 from node.transport import TransportError
 from protocol import canonical
+from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.canonical import Value
 from protocol.constants import CLOCK_SKEW_MS_MAX, LEASE_MS, QUESTION_SIZE_MAX, RECORD_LIFETIME_MS_MAX
 from protocol.envelope import DOMAIN, Envelope, open_envelope
 from protocol.identity import SIGNATURE_SIZE, KeySigner
-from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, Result
+from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
 from protocol.outbox import BEACONS, RECORDS, TOPICS
 from protocol.schema import Message
 from tests.attack import Attack, Target
@@ -150,8 +151,8 @@ def in_others_names(stranger: Stranger, number: int) -> list[tuple[str | None, b
 
 
 def _by_hand(stranger: Stranger, value: bytes) -> bytes:
-    """A result with `value`, bytes of an encoding that no encoder of ours would write, signed all the same."""
-    plain = stranger.sealer.seal(Result.TYPE, stranger.sealer.to, {"a": _JUNK})[SIGNATURE_SIZE:]
+    """An opening with `value`, bytes of an encoding that no encoder of ours would write, signed all the same."""
+    plain = stranger.sealer.seal(Reveal.TYPE, stranger.sealer.to, {"a": _JUNK})[SIGNATURE_SIZE:]
     payload = plain.replace(canonical.encode(_JUNK), value)
     return stranger.sealer.signer.sign(DOMAIN + payload) + payload
 
@@ -170,26 +171,27 @@ def deep(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:
 def junk(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:
     """Sound envelopes around bodies that no message has, on topics where they have no place."""
     bodies: list[dict[str, Value]] = [{}, {"a": 1}, beacon().body() | {"more": 1}, dict.fromkeys(Beacon.RULES, _JUNK)]
-    kind = ("beacon", "record", "result", "nonsense", "")[number % 5]
+    kind = ("beacon", "record", "commit", "nonsense", "")[number % 5]
     topic = TOPICS[number % 2]
     data = stranger.sealer.seal(kind, topic, bodies[number % 4])
     return [(topic, data), (None, stranger.sealer.seal(kind, stranger.sealer.to, bodies[number % 4]))]
 
 
 def lease_talk(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:
-    """Accept, progress, decline, result, cancel and acknowledgements for leases and bids that it never had."""
+    """Whatever is said about leases and bids, about those that it never had."""
     _, body = latest(stranger)
     step, award = (body.task, body.plan, body.step), os.urandom(32)
-    text = f"answer: {number}"
     messages: list[Message] = [
         Accept(*step, award),
         Progress(*step, award),
         Decline(*step, award, "model"),
-        Result(*step, award, text, 1, 1, 1),
-        Result(*step, award, text * 1_000, 1, 1, 1),
+        Commit(*step, award, 0, _JUNK, 1, 1, 1),
+        Reveal(*step, award, 0, _JUNK, f"{number}"),
+        Reveal(*step, award, 0, _JUNK, f"{number}" * 1_000),
+        CommitSet(*step, 0, ((stranger.sealer.signer.public_key, _JUNK),)),
         Cancel(*step, award),
         BidAck(*step, award),
-        Award(*step, _JUNK, award, _JUNK, 0, NONCE, QUESTION, LEASE_MS),
+        Award(*step, _JUNK, award, _JUNK, 0, NONCE, QUESTION, LEASE_MS, 0),
     ]
     return [(None, stranger.sealer.message(messages[number % len(messages)]))]
 
@@ -278,10 +280,10 @@ async def accept_and_pretend(stranger: Stranger, award: Envelope, body: Award) -
 
 
 async def answer_late(stranger: Stranger, award: Envelope, body: Award) -> None:
-    """Send results when the lease is over, again and again."""
+    """Commit when the lease is over, again and again."""
     await asyncio.sleep(LEASE_MS / 1_000 + 1)
     async for number in pace(20):
-        await stranger.say(Result(body.task, body.plan, body.step, award.id, f"answer: {number}", 1, 1, 1))
+        await stranger.say(Commit(body.task, body.plan, body.step, award.id, 0, os.urandom(32), 1, 1, 1))
         if number > 100:
             return
 
@@ -290,8 +292,8 @@ async def answer_another(stranger: Stranger, award: Envelope, body: Award) -> No
     """Answer under its own award for the tasks of others."""
     async for number in pace(20):
         _, other = latest(stranger)
-        await stranger.say(Result(other.task, other.plan, other.step, award.id, f"answer: {number}", 1, 1, 1))
-        await stranger.say(Result(body.task, body.plan, 1, award.id, f"answer: {number}", 1, 1, 1))
+        await stranger.say(Commit(other.task, other.plan, other.step, award.id, 0, os.urandom(32), 1, 1, 1))
+        await stranger.say(Commit(body.task, body.plan, 1, award.id, 0, os.urandom(32), 1, 1, 1))
         if number > 100:
             return
 
@@ -323,7 +325,7 @@ def _asking(question: str, per_s: int, *, cancel: bool, forge: bool) -> Act:
             envelope, body = await stranger.next(Bid)
             assert isinstance(body, Bid)
             step = (body.task, body.plan, body.step)
-            offer = Award(*step, body.beacon, envelope.id, bytes(32), 0, NONCE, question, LEASE_MS)
+            offer = Award(*step, body.beacon, envelope.id, bytes(32), 0, NONCE, question, LEASE_MS, 0)
             await stranger.say(offer)
             if forge:
                 for seat in range(1, 8):
@@ -356,8 +358,8 @@ ATTACKS: Final[tuple[Attack, ...]] = (
     _attack("candidates that never bid", never_bid, MANY),
     _attack("accepted and silent", _holding(accept_and_sleep), MANY // 2),
     _attack("accepted and at work for ever", _holding(accept_and_pretend), MANY // 2),
-    _attack("late results", _holding(answer_late), MANY // 2),
-    _attack("results for another task", _holding(answer_another), MANY // 2),
+    _attack("late commitments", _holding(answer_late), MANY // 2),
+    _attack("commitments for another task", _holding(answer_another), MANY // 2),
     _attack("leases given back", _holding(decline_all), MANY // 2),
     _attack("award flood", _asking(QUESTION, 100, cancel=False, forge=True)),
     _attack("longest questions", _asking(_LONG, 30, cancel=False, forge=False)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from protocol.ballot import Commit, CommitSet
 from protocol.capability import Record
 from protocol.constants import (
     LEASE_MS,
@@ -25,7 +26,6 @@ from tests.support import (
     evidence,
     exercise,
     peers,
-    result_of,
     sent,
 )
 
@@ -66,7 +66,8 @@ def accept(bench: Bench, award: tuple[Envelope, Award], others: list[KeySigner])
 
 
 def answer(bench: Bench, award: tuple[Envelope, Award], others: list[KeySigner], text: str = f"answer: {GOLD}") -> list[Effect]:
-    return bench.hear(holder(award, others), result_of(award, text))
+    """Let a holder commit to an answer, and everyone open theirs if that closes the round."""
+    return bench.commit(holder(award, others), award, text)
 
 
 def offered(bench: Bench, asker: KeySigner, question: str = QUESTION, step: int = 0) -> tuple[Award, list[Effect]]:
@@ -77,7 +78,12 @@ def offered(bench: Bench, asker: KeySigner, question: str = QUESTION, step: int 
         bench.meet(asker)
     effects = bench.hear(asker, beacon)
     ((bid, body),) = sent(effects, Bid)
-    return Award(body.task, 0, step, body.beacon, bid.id, bytes(32), 0, nonce, question, LEASE_MS), effects
+    return Award(body.task, 0, step, body.beacon, bid.id, bytes(32), 0, nonce, question, LEASE_MS, 0), effects
+
+
+def set_of(bench: Bench, commit: Commit) -> CommitSet:
+    """The set in which the bench alone is bound."""
+    return CommitSet(commit.task, commit.plan, commit.step, commit.round, ((bench.core.me, commit.commitment),))
 
 
 def newer(own: Record, sequence: int, *addresses: str) -> Record:

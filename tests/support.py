@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 
 from protocol import exercises
 from protocol.allowance import Caps
+from protocol.answers import answer_of
+from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.canonical import Value
 from protocol.capability import GENERAL, Record
 from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
@@ -33,11 +35,12 @@ from protocol.events import (
 from protocol.evidence import EvidenceBook
 from protocol.exercises import Exercise
 from protocol.identity import KeySigner
-from protocol.messages import DIRECT, Award, Beacon, Bid, Result
+from protocol.messages import DIRECT, Award, Beacon, Bid
 from protocol.outcome import Outcome
 from protocol.parameters import preset
 from protocol.requirement import RequirementMap
 from protocol.schema import Message
+from protocol.sealing import commitment
 from simnet.draws import Stream
 from simnet.host import Host, Solution, Solver
 from simnet.world import World
@@ -126,7 +129,8 @@ def host_of(world: World, name: str) -> Host:
 class Bench:
     """One core under test, driven by hand; its peers are key pairs whose messages the test writes.
 
-    `disk` holds what was persisted, `effects` everything since the start.
+    `disk` holds what was persisted, `effects` everything since the start. `answers` are those that peers open as soon as a
+    set binds them, by peer and award.
     """
 
     def __init__(
@@ -146,6 +150,7 @@ class Bench:
         entropy = Stream(1, f"entropy {name}").bytes
         self.core = Core(self.signer, PARAMETERS, own, entropy, list(restored), REQUIREMENT_MAP, caps, recovery)
         self.effects: list[Effect] = []
+        self.answers: dict[tuple[bytes, bytes], tuple[KeySigner, Reveal]] = {}
         self.step(AddressesChanged(("/sim/bench",)))
 
     def step(self, event: Input, after_ms: int = 0) -> list[Effect]:
@@ -160,7 +165,7 @@ class Bench:
                 else:
                     self.disk[effect.table, effect.key] = effect.value
         self.effects += effects
-        return effects
+        return effects + self._opened(effects)
 
     def wait(self, for_ms: int) -> list[Effect]:
         """Let time pass and fire every timer on the way; fails if the core asks for one without end."""
@@ -212,6 +217,28 @@ class Bench:
         found = [item.outcome for item in self.effects if isinstance(item, Deliver) and item.request == request_id(text)]
         assert len(found) <= 1
         return found[0] if found else None
+
+    def commit(self, peer: KeySigner, award: tuple[Envelope, Award], output: str) -> list[Effect]:
+        """Let the holder of an award commit to the answer in its model's output, and open it when it is sealed."""
+        # As an executor would: a set without it closed a round for it.
+        sets = [
+            sealed.round + 1
+            for envelope, sealed in sent(self.effects, CommitSet)
+            if (envelope.to, sealed.step_id) == (peer.public_key, award[1].step_id)
+        ]
+        commit, reveal = sealed_answer(peer, award, output, max([award[1].round, *sets]))
+        self.answers[peer.public_key, award[0].id] = (peer, reveal)
+        return self.hear(peer, commit)
+
+    def _opened(self, effects: list[Effect]) -> list[Effect]:
+        """What follows when those with answers open them to the sets among `effects`."""
+        opened: list[Effect] = []
+        for envelope, sealed in sent(effects, CommitSet) if self.answers else []:
+            for (peer, award), (signer, reveal) in list(self.answers.items()):
+                if peer == envelope.to and (reveal.step_id, reveal.round) == (sealed.step_id, sealed.round):
+                    del self.answers[peer, award]
+                    opened += self.hear(signer, reveal)
+        return opened
 
     def bids(self, beacon: tuple[Envelope, Beacon], peers: Iterable[KeySigner], queued: int = 0) -> None:
         """Let each peer bid on a beacon."""
@@ -265,10 +292,18 @@ def bid_on(beacon: tuple[Envelope, Beacon], queued: int = 0) -> Bid:
     return Bid(body.task, body.plan, body.step, envelope.id, queued, 1, 100)
 
 
-def result_of(award: tuple[Envelope, Award], text: str) -> Result:
-    """A result under an award."""
+def sealed_answer(
+    peer: KeySigner, award: tuple[Envelope, Award], output: str, number: int | None = None
+) -> tuple[Commit, Reveal]:
+    """The commitment of a peer to the answer in its model's output, in the award's round or a later one, and its opening."""
     envelope, body = award
-    return Result(body.task, body.plan, body.step, envelope.id, text, 20, 30, 40)
+    kind = REQUIREMENT_MAP(body.question).skill
+    answer = answer_of("text" if kind == GENERAL else PARAMETERS.skills[kind].answer, output)
+    nonce = hashlib.sha256(peer.public_key + envelope.id).digest()
+    number = body.round if number is None else number
+    bound = commitment(PARAMETERS.network, body.step_id, number, peer.public_key, nonce, answer)
+    step = (body.task, body.plan, body.step, envelope.id, number)
+    return Commit(*step, bound, 20, 30, 40), Reveal(*step, nonce, answer)
 
 
 def inferred(effects: Iterable[Effect], text: str) -> EffectDone:

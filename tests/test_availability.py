@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from node.reports import availability_json
 from protocol.allowance import CLOSED_MS_MIN, HOUR_MS, SLOTS, Caps
+from protocol.ballot import Commit
 from protocol.capability import Record
 from protocol.errors import LocalProtocolError
 from protocol.events import Effect, EffectDone, Infer, InferenceResult, Instant, ModelChanged, Paused, PeerConnected, PeerLost
 from protocol.identity import KeySigner
-from protocol.messages import Accept, Award, Beacon, Bid, Decline, Result
+from protocol.messages import Accept, Award, Beacon, Bid, Decline
 from tests.core_bench import STRANGER, answer, asked, awarded, holder, newer, offered, requester
 from tests.support import Bench, evidence, inferred, peers, sent
 
@@ -69,7 +70,7 @@ def test_pause__lets_a_lease_at_work_finish() -> None:
     bench = Bench(("arith",))
     effects = bench.hear(STRANGER, offered(bench, STRANGER)[0])
     bench.step(Paused(paused=True))
-    assert sent(bench.step(inferred(effects, "answer: 4")), Result)
+    assert sent(bench.step(inferred(effects, "answer: 4")), Commit)
 
 
 def test_pause__outlives_a_restart_and_no_record_says_otherwise() -> None:

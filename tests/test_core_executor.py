@@ -1,4 +1,4 @@
-"""Questions on their way, and the executor: bid, lease, result."""
+"""Questions on their way, and the executor: bid, lease, commitment."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from protocol.ballot import Commit, Reveal
 from protocol.constants import (
     DEADLINE_MS_MAX,
     LEASE_MS,
     LEASES_MAX,
     PROGRESS_SHARE,
     QUESTION_SIZE_MAX,
-    RESULT_TEXT_SIZE_MAX,
     TASKS_MAX,
+    TEXT_SIZE_MAX,
     WINDOW_MS_MAX,
 )
 from protocol.errors import LocalProtocolError
@@ -34,10 +35,11 @@ from protocol.messages import (
     Cancel,
     Decline,
     Progress,
-    Result,
 )
-from tests.core_bench import QUESTION, STRANGER, offered, requester
+from protocol.sealing import commitment
+from tests.core_bench import QUESTION, STRANGER, offered, requester, set_of
 from tests.support import (
+    PARAMETERS,
     Bench,
     inferred,
     peers,
@@ -108,7 +110,7 @@ def test_tasks__are_bounded() -> None:
 # --- Executor
 
 
-def test_executor__bids_accepts_infers_and_sends_the_result() -> None:
+def test_executor__bids_accepts_infers_commits_and_opens() -> None:
     bench = Bench(("arith",))
     award, _ = offered(bench, STRANGER)
     effects = bench.hear(STRANGER, award)
@@ -116,10 +118,16 @@ def test_executor__bids_accepts_infers_and_sends_the_result() -> None:
     (infer,) = [effect for effect in effects if isinstance(effect, Infer)]
     assert (infer.question, infer.kind, infer.tokens_max, infer.deadline_ms) == (QUESTION, "number", 256, 60_000)
     assert bench.core.leases == 1
-    ((envelope, result),) = sent(bench.step(EffectDone(infer.effect, result=InferenceResult("answer: 4", 5, 6, 7))), Result)
+    effects = bench.step(EffectDone(infer.effect, result=InferenceResult("answer: 4", 5, 6, 7)))
+    ((envelope, commit),) = sent(effects, Commit)
     assert envelope.to == STRANGER.public_key
-    assert (result.award, result.text, result.inference_ms) == (taken.award, "answer: 4", 7)
+    assert (commit.award, commit.round, commit.inference_ms) == (taken.award, 0, 7)
+    assert not sent(effects, Reveal)
     assert bench.core.leases == 0
+    ((envelope, reveal),) = sent(bench.hear(STRANGER, set_of(bench, commit)), Reveal)
+    assert (envelope.to, reveal.award, reveal.answer) == (STRANGER.public_key, taken.award, "4")
+    bound = commitment(PARAMETERS.network, reveal.step_id, 0, bench.core.me, reveal.nonce, "4")
+    assert bound == commit.commitment
 
 
 @pytest.mark.parametrize(("skills", "asked_skill"), [((), "arith"), (("lists",), "arith"), ((), "general")])
@@ -230,8 +238,8 @@ def test_cancel__stops_the_model_for_its_requester_alone() -> None:
     assert not [effect for effect in bench.hear(other, cancel) if isinstance(effect, CancelInference)]
     assert len([effect for effect in bench.hear(STRANGER, cancel) if isinstance(effect, CancelInference)]) == 1
     assert bench.core.leases == 0
-    # A result that was on its way meets nobody.
-    assert not sent(bench.step(inferred(effects, "answer: 1")), Result)
+    # An answer that was on its way meets nobody.
+    assert not sent(bench.step(inferred(effects, "answer: 1")), Commit)
 
 
 def test_requester_that_left__has_its_inferences_cancelled() -> None:
@@ -242,10 +250,10 @@ def test_requester_that_left__has_its_inferences_cancelled() -> None:
     assert len([effect for effect in effects if isinstance(effect, CancelInference)]) == 1
 
 
-@pytest.mark.parametrize("text", ["y" * RESULT_TEXT_SIZE_MAX, "é" * RESULT_TEXT_SIZE_MAX, "\ud800" * 9, "\x00" * 9])
-def test_long_or_odd_output__keeps_its_end_and_its_answer(text: str) -> None:
+@pytest.mark.parametrize("text", ["y" * TEXT_SIZE_MAX, "é" * TEXT_SIZE_MAX, "\ud800" * 9, "\x00" * 9])
+def test_long_or_odd_output__keeps_its_answer(text: str) -> None:
     bench = Bench(("arith",))
     effects = bench.hear(STRANGER, offered(bench, STRANGER)[0])
-    ((_, result),) = sent(bench.step(inferred(effects, text + "answer: 42")), Result)
-    assert result.text.endswith("answer: 42")
-    assert len(result.text.encode()) <= RESULT_TEXT_SIZE_MAX
+    ((_, commit),) = sent(bench.step(inferred(effects, text + "answer: 42")), Commit)
+    ((_, reveal),) = sent(bench.hear(STRANGER, set_of(bench, commit)), Reveal)
+    assert reveal.answer == "42"

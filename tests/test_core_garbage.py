@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.ballot import Commit, Reveal
 from protocol.canonical import Value
 from protocol.capability import Record
 from protocol.constants import (
@@ -37,12 +38,11 @@ from protocol.messages import (
     Cancel,
     Decline,
     Progress,
-    Result,
     input_hash,
 )
 from protocol.outcome import OutcomeKind
 from protocol.schema import Message
-from tests.core_bench import GOLD, QUESTION, STRANGER, answer, awarded, holder, requester
+from tests.core_bench import GOLD, QUESTION, STRANGER, answer, awarded, holder, requester, set_of
 from tests.support import (
     PARAMETERS,
     Bench,
@@ -51,7 +51,7 @@ from tests.support import (
     parse,
     peers,
     request_id,
-    result_of,
+    sealed_answer,
     sent,
 )
 
@@ -72,7 +72,7 @@ def live() -> tuple[Bench, list[KeySigner], list[tuple[Envelope, Award]], list[E
     beacon = Beacon(b"t" * 16, 0, 0, "lists", "list", bound, 3, 256, 1_500, 60_000, 1)
     bench.meet(STRANGER)
     ((bid, body),) = sent(bench.hear(STRANGER, beacon), Bid)
-    award = Award(body.task, 0, 0, body.beacon, bid.id, bytes(32), 0, nonce, "sort 2 1", LEASE_MS)
+    award = Award(body.task, 0, 0, body.beacon, bid.id, bytes(32), 0, nonce, "sort 2 1", LEASE_MS, 0)
     return bench, others, awards, bench.hear(STRANGER, award)
 
 
@@ -86,8 +86,9 @@ def finish(bench: Bench, others: list[KeySigner], awards: list[tuple[Envelope, A
     assert outcome.tally is not None
     assert outcome.tally.margin == 1_000
     assert len(outcome.seats) == SEATS_DEFAULT
-    ((envelope, result),) = sent(bench.step(inferred(work, "answer: 1 2")), Result)
-    assert (envelope.to, result.text) == (STRANGER.public_key, "answer: 1 2")
+    ((_, commit),) = sent(bench.step(inferred(work, "answer: 1 2")), Commit)
+    ((envelope, reveal),) = sent(bench.hear(STRANGER, set_of(bench, commit)), Reveal)
+    assert (envelope.to, reveal.answer) == (STRANGER.public_key, "1 2")
 
 
 @settings(max_examples=25)
@@ -126,7 +127,8 @@ def test_signed_garbage__never_raises_and_changes_no_outcome(draw: st.DataObject
             "award": awards[0][0].id,
             "beacon": awards[0][1].beacon,
             "bid": awards[0][1].bid,
-            "text": "answer: 1",
+            "answer": "1",
+            "round": 0,
             "reason": "busy",
         }
         body: dict[str, Value] = {
@@ -151,8 +153,8 @@ def test_a_holder_that_misbehaves__spoils_its_own_seat_alone(draw: st.DataObject
         Accept(*step, award_id),
         Progress(*step, award_id),
         Decline(*step, award_id, "busy"),
-        result_of(awards[0], "answer: 1"),
-        result_of(awards[0], ""),
+        *sealed_answer(holder(awards[0], others), awards[0], "answer: 1"),
+        *sealed_answer(holder(awards[0], others), awards[0], ""),
         Cancel(*step, award_id),
         BidAck(*step, award_id),
     ]

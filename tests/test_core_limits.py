@@ -67,7 +67,7 @@ def award_of(bench: Bench, asker: KeySigner, number: int, text: str | None = Non
     if not bench.core.peers.is_connected(asker.public_key):
         bench.meet(asker)
     ((bid, offer),) = sent(bench.hear(asker, body), Bid)
-    award = Award(body.task, 0, 0, offer.beacon, bid.id, bytes(32), 0, NONCE, question, LEASE_MS)
+    award = Award(body.task, 0, 0, offer.beacon, bid.id, bytes(32), 0, NONCE, question, LEASE_MS, 0)
     return bench.hear(asker, award)
 
 

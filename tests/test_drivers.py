@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.capability import Record
 from protocol.constants import (
     DEADLINE_MS_DEFAULT,
@@ -20,7 +21,7 @@ from protocol.constants import (
 )
 from protocol.events import CancelInference, Deliver, Dial, EffectDone, Infer, Persist, Publish, Send, TimerFired
 from protocol.identity import KeySigner
-from protocol.messages import Accept, Award, Beacon, Bid, Cancel, Decline, Progress, Result, input_hash
+from protocol.messages import Accept, Award, Beacon, Bid, Cancel, Decline, Progress, input_hash
 from protocol.outcome import OutcomeKind
 from simnet.draws import Stream
 from simnet.host import Solution
@@ -159,7 +160,7 @@ def award(driver: Driver, peer: KeySigner, text: str, step: int = 0) -> bytes:
     driver.hear(peer, beacon(text, step))
     driver.wait(10)
     bid_id, bid = next((bid_id, bid) for _, bid_id, bid in sent_to(driver, peer, Bid) if bid.step == step)
-    data = driver.sealed(peer, Award(bid.task, 0, step, bid.beacon, bid_id, b"v" * 32, 0, NONCE, text, 6_000))
+    data = driver.sealed(peer, Award(bid.task, 0, step, bid.beacon, bid_id, b"v" * 32, 0, NONCE, text, 6_000, 0))
     driver.receive(peer, data)
     driver.wait(10)
     return parse(data)[0].id
@@ -203,18 +204,18 @@ def test_send__that_fails_is_told_once_and_holds_up_nobody(driver: Driver) -> No
     driver.wait(1_500)
     award(driver, here, "2", 1)
     driver.wait(100)
-    (result,) = [
+    (commit,) = [
         effect
         for effect in driver.effects
-        if isinstance(effect, Send) and effect.peer == gone.public_key and isinstance(parse(effect.data)[1], Result)
+        if isinstance(effect, Send) and effect.peer == gone.public_key and isinstance(parse(effect.data)[1], Commit)
     ]
-    (told,) = [done for done in driver.done if done.effect == result.effect]
+    (told,) = [done for done in driver.done if done.effect == commit.effect]
     assert told.error
-    assert sent_to(driver, gone, Result) == []
-    assert [message.text for _, _, message in sent_to(driver, here, Result)] == ["answer: 2"]
+    assert sent_to(driver, gone, Commit) == []
+    assert len(sent_to(driver, here, Commit)) == 1
 
 
-def test_inference__comes_back_once_and_its_result_reaches_who_asked(driver: Driver) -> None:
+def test_inference__comes_back_once_and_its_answer_reaches_who_asked(driver: Driver) -> None:
     first, second = joined(driver, "first", "second")
     slow = award(driver, first, "1|1000")
     quick = award(driver, second, "2|100", 1)
@@ -222,9 +223,14 @@ def test_inference__comes_back_once_and_its_result_reaches_who_asked(driver: Dri
     driver.wait(2_000)
     assert driver.inferring() == 0
     assert [done.error for done in ends_of_inferences(driver)] == [None, None]
-    for peer, award_id, text in ((first, slow, "answer: 1"), (second, quick, "answer: 2")):
-        ((_, _, result),) = sent_to(driver, peer, Result)
-        assert (result.award, result.text) == (award_id, text)
+    for peer, award_id, text in ((first, slow, "1"), (second, quick, "2")):
+        ((_, _, commit),) = sent_to(driver, peer, Commit)
+        assert commit.award == award_id
+        members = ((driver.core.me, commit.commitment),)
+        driver.hear(peer, CommitSet(commit.task, commit.plan, commit.step, commit.round, members))
+        driver.wait(10)
+        ((_, _, reveal),) = sent_to(driver, peer, Reveal)
+        assert (reveal.award, reveal.answer) == (award_id, text)
         ((_, _, accept),) = sent_to(driver, peer, Accept)
         assert accept.award == award_id
 
@@ -237,7 +243,7 @@ def test_inference__that_fails_ends_in_a_decline(driver: Driver) -> None:
     assert (done.error, done.result) == ("the model failed", None)
     ((_, _, decline),) = sent_to(driver, peer, Decline)
     assert (decline.award, decline.reason) == (award_id, "model")
-    assert sent_to(driver, peer, Result) == []
+    assert sent_to(driver, peer, Commit) == []
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -256,7 +262,7 @@ def test_cancelled_inference__stops_and_does_not_come_back(driver: Driver, lost:
     (done,) = ends_of_inferences(driver)
     assert done.result is not None
     assert done.result.text == "answer: 2"
-    assert sent_to(driver, peer, Result) == []
+    assert sent_to(driver, peer, Commit) == []
 
 
 @pytest.mark.parametrize("early_ms", range(6))
@@ -334,7 +340,7 @@ def test_timer__moves_when_something_is_due_earlier(driver: Driver) -> None:
     step_ms = LEASE_MS // PROGRESS_SHARE
     assert signs == [step_ms, 2 * step_ms, 3 * step_ms]
     assert len(sent_to(driver, peer, Progress)) == 3
-    assert len(sent_to(driver, peer, Result)) == 1
+    assert len(sent_to(driver, peer, Commit)) == 1
 
 
 # --- Only the node has addresses, a disk that can fail, and requests that wait
@@ -397,7 +403,7 @@ def test_gossip__that_fails_is_logged_and_holds_up_nobody(node: ExecutorDriver) 
     assert [log.event for log in node.logs if log.level == "warning"] == ["publish_failed"]
     award(node, peer, "1")
     node.wait(200)
-    assert len(sent_to(node, peer, Result)) == 1
+    assert len(sent_to(node, peer, Commit)) == 1
 
 
 def test_close__cancels_what_runs_and_who_waits(node: ExecutorDriver) -> None:

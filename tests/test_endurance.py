@@ -64,7 +64,7 @@ def test_cores__count_what_they_send_and_what_arrives_alike() -> None:
         world.answer(host_of(world, "a"), exercise("arith", seed).text)
     world.run(for_ms=60_000)
     counts = [Snapshot(alive=True, sent=host.core.sent, received=host.core.received) for host in world.hosts.values()]
-    assert {"beacon", "bid", "bid_ack", "award", "accept", "result"} <= set(expected(counts))
+    assert {"beacon", "bid", "bid_ack", "award", "accept", "commit", "commit_set", "reveal"} <= set(expected(counts))
     assert missing(counts) == {}
 
 

@@ -168,7 +168,7 @@ def test_source__what_the_core_and_the_daemon_tell_has_known_fields() -> None:
     for package in ("node", "protocol"):
         for path in sorted((REPOSITORY / package).rglob("*.py")):
             for call in ast.walk(ast.parse(path.read_text())):
-                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("_outbox.log", "self._log", "Log")):
+                if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(("_outbox.log", "_post.log", "Log")):
                     for argument in call.args:
                         for key in argument.keys if isinstance(argument, ast.Dict) else []:
                             assert key is not None

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.allowance import HOUR_MS, SLOTS, Caps
+from protocol.ballot import Commit
 from protocol.constants import TOKENS_GENERAL
 from protocol.events import Effect, Infer, Paused
-from protocol.messages import Result
 from protocol.outcome import Outcome
 from simnet.host import Host, Solver
 from simnet.world import World
@@ -130,7 +130,7 @@ def test_capped_node__never_sends_more_than_its_cap_whatever_is_asked_at_once() 
 
     def observe(source: Host, effect: Effect) -> None:
         data = getattr(effect, "data", b"")
-        if source is four and data and isinstance(parse(data)[1], Result):
+        if source is four and data and isinstance(parse(data)[1], Commit):
             results[four.key] += 1
 
     world.observer = observe

@@ -21,7 +21,7 @@ _FLOOD = 500
 
 
 def _award(number: int) -> Award:
-    return Award(number.to_bytes(16, "big"), 0, 0, bytes(32), bytes(32), bytes(32), 0, bytes(32), "x", 6_000)
+    return Award(number.to_bytes(16, "big"), 0, 0, bytes(32), bytes(32), bytes(32), 0, bytes(32), "x", 6_000, 0)
 
 
 async def _flood(address: str, api: Path, started_ms: int) -> dict[str, object]:

@@ -10,15 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol import canonical
+from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.capability import GENERAL, Record
 from protocol.constants import (
+    AWARDS_MAX,
     DEADLINE_MS_MAX,
     LEASE_MS,
     QUESTION_SIZE_MAX,
     RECORD_ADDRESSES_MAX,
     RECORD_SKILLS_MAX,
-    RESULT_TEXT_SIZE_MAX,
+    ROUNDS_MAX,
     SEATS_MAX,
+    TEXT_SIZE_MAX,
     TOKENS_MAX,
     WINDOW_MS_MAX,
 )
@@ -33,11 +36,10 @@ from protocol.messages import (
     Cancel,
     Decline,
     Progress,
-    Result,
-    StepId,
     input_hash,
 )
 from protocol.schema import Message, integer, items, mapping, string
+from protocol.step import StepId
 
 TASK, ID = b"t" * 16, b"i" * 32
 EXAMPLES: dict[str, Message] = {
@@ -46,11 +48,13 @@ EXAMPLES: dict[str, Message] = {
         Beacon(TASK, 0, 0, "arith", "number", ID, 3, 256, WINDOW_MS_MAX, 60_000, 1),
         Bid(TASK, 0, 0, ID, 0, 1, 100),
         BidAck(TASK, 0, 0, ID),
-        Award(TASK, 0, 0, ID, ID, ID, 0, ID, "What is 1 + 1?", LEASE_MS),
+        Award(TASK, 0, 0, ID, ID, ID, 0, ID, "What is 1 + 1?", LEASE_MS, 0),
         Accept(TASK, 0, 0, ID),
         Decline(TASK, 0, 0, ID, "busy"),
         Progress(TASK, 0, 0, ID),
-        Result(TASK, 0, 0, ID, "answer: 2", 12, 5, 80),
+        Commit(TASK, 0, 0, ID, 0, ID, 12, 5, 80),
+        CommitSet(TASK, 0, 0, 0, ((b"a" * 32, ID), (b"b" * 32, ID))),
+        Reveal(TASK, 0, 0, ID, 0, ID, "2"),
         Cancel(TASK, 0, 0, ID),
         Record(1, {"arith": 500}, "m", 1, "Q8_0", "ab", 512, 90, 1, available=True, addresses=("/sim/a",)),
     )
@@ -79,14 +83,34 @@ OUTSIDE: dict[str, dict[str, list[Any]]] = {
         "view": [b""],
         "question": ["", "q" * (QUESTION_SIZE_MAX + 1), "é" * (QUESTION_SIZE_MAX // 2 + 1), b"q", "\ud800"],
         "lease_ms": [0, LEASE_MS + 1],
+        "round": [-1, ROUNDS_MAX],
     },
     "accept": {"award": [b""]},
     "decline": {"reason": ["", "because", None]},
     "progress": {"award": [None]},
-    "result": {
-        "text": ["x" * (RESULT_TEXT_SIZE_MAX + 1), b"x", None, "\ud800"],
+    "commit": {
+        "award": [b""],
+        "round": [-1, ROUNDS_MAX],
+        "commitment": [ID[:-1], None],
         "prompt_tokens": [-1, 2**32 + 1, True],
         "inference_ms": [-1],
+    },
+    "commit_set": {
+        "round": [ROUNDS_MAX, True],
+        "members": [
+            ((b"b" * 32, ID), (b"a" * 32, ID)),
+            ((b"a" * 32, ID), (b"a" * 32, bytes(32))),
+            ((b"a" * 31, ID),),
+            ((b"a" * 32, ID, ID),),
+            (b"a" * 32,),
+            tuple((bytes([number]) * 32, ID) for number in range(AWARDS_MAX + 1)),
+            None,
+        ],
+    },
+    "reveal": {
+        "nonce": [b""],
+        "round": [None],
+        "answer": ["x" * (TEXT_SIZE_MAX + 1), b"x", 2, "\ud800"],
     },
     "cancel": {"award": [ID[:-1]]},
     "record": {

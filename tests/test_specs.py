@@ -29,7 +29,9 @@ from protocol.messages import DIRECT, Accept, Beacon, Bid, input_hash
 from protocol.outcome import OutcomeKind
 from protocol.parameters import preset
 from protocol.schema import Message, Rule
-from protocol.task import SEAT, SeatState
+from protocol.sealing import commitment
+from protocol.seats import SEAT, SeatState
+from protocol.step import StepId
 from protocol.vote import _tie_break
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +43,10 @@ MESSAGES: list[tuple[str, type[Message]]] = [
     ("05-capability.md", Record),
     ("07-beacon.md", Beacon),
     *(("07-beacon.md", DIRECT[name]) for name in ("bid", "bid_ack", "award")),
-    *(("08-execution.md", DIRECT[name]) for name in ("accept", "progress", "decline", "result", "cancel")),
+    *(
+        ("08-execution.md", DIRECT[name])
+        for name in ("accept", "progress", "decline", "cancel", "commit", "commit_set", "reveal")
+    ),
 ]
 
 
@@ -253,6 +258,18 @@ def list_samples(count: str, rule: str) -> Samples:
     return [(), full], [(*full, good[0]), *((item,) for item in bad), None]
 
 
+def row_samples(rules: str) -> Samples:
+    parts = [samples(rule) for rule in rules.split(", ")]
+    full = tuple(good[0] for good, _ in parts)
+    wrong = [(*full[:place], item, *full[place + 1 :]) for place, (_, bad) in enumerate(parts) for item in bad]
+    return [full], [full[:-1], (*full, full[0]), *wrong, list(full), None]
+
+
+def optional_samples(rule: str) -> Samples:
+    good, bad = samples(rule)
+    return [*good, None], [item for item in bad if item is not None]
+
+
 def map_samples(count: str, key_rule: str, value_rule: str) -> Samples:
     (keys, bad_keys), (good, bad) = samples(key_rule), samples(value_rule)
     full = {f"{number:x}": good[0] for number in range(int(count))}
@@ -273,6 +290,8 @@ RULE_FORMS: dict[str, Callable[..., Samples]] = {
     r"boolean": boolean_samples,
     r"one of (.+)": choice_samples,
     r"list of at most (\d+) of (.+)": list_samples,
+    r"\[(.+)\]": row_samples,
+    r"(.+) or null": optional_samples,
     r"map of at most (\d+) from (string .+) to (.+)": map_samples,
 }
 
@@ -480,6 +499,14 @@ def test_white_space__is_that_of_the_code() -> None:
         first, *last = (int(code, 16) for code in re.findall(r"U\+([0-9A-F]{4})", part))
         stated |= set(map(chr, range(first, (last or [first])[0] + 1)))
     assert stated == {chr(code) for code in range(0x110000) if chr(code).isspace()}
+
+
+def test_commitment_example__holds() -> None:
+    peer = KeySigner(bytes([1]) * 32).public_key
+    bound = commitment(preset("dev").network, StepId(bytes(range(16)), 0, 2), 1, peer, bytes(32), "642")
+    abstained = commitment(preset("dev").network, StepId(bytes(range(16)), 0, 2), 1, peer, bytes(32), None)
+    values = example("08-execution.md")
+    assert (bound.hex(), abstained.hex()) == (values["commitment"], values["abstained"])
 
 
 def test_tie_example__holds() -> None:
