@@ -7,16 +7,18 @@ PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint models bench lock clean setup setup-train
+.PHONY: help demo test lint coverage mutants models bench lock clean setup setup-train setup-quality
 
 help:
-	@echo "make demo    a network of real nodes on this machine answers 40 questions (first time: about 5 minutes of set-up)"
-	@echo "make test    the tests"
-	@echo "make lint    ruff, mypy and import-linter"
-	@echo "make models  train the tiny models again (torch, an hour and a half)"
-	@echo "make bench   every benchmark of contrib/bench"
-	@echo "make lock    renew the lock files from pyproject.toml"
-	@echo "make clean   remove environments, logs and build products"
+	@echo "make demo      a network of real nodes on this machine answers 40 questions (first time: about 5 minutes of set-up)"
+	@echo "make test      the tests"
+	@echo "make lint      ruff, mypy and import-linter"
+	@echo "make coverage  the tests that need no process, and which branches of protocol/ they leave out"
+	@echo "make mutants   whether the tests notice a hundred changes of protocol/ (half an hour)"
+	@echo "make models    train the tiny models again (torch, an hour and a half)"
+	@echo "make bench     every benchmark of contrib/bench"
+	@echo "make lock      renew the lock files from pyproject.toml"
+	@echo "make clean     remove environments, logs and build products"
 	@echo "PYTHON=/path/to/python3 chooses the Python; CMAKE_ARGS='-DGGML_CUDA=on' builds llama.cpp for a GPU"
 
 setup:
@@ -24,6 +26,9 @@ setup:
 
 setup-train:
 	@contrib/setup/run train
+
+setup-quality:
+	@contrib/setup/run quality
 
 demo: setup
 	@$(BIN)/tutti dev --questions 40
@@ -37,6 +42,13 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+coverage: setup
+	@$(BIN)/python -m pytest -q --cov=protocol --cov-report=term-missing:skip-covered \
+		$$($(BIN)/python -m contrib.pure_tests) $(ARGS)
+
+mutants: setup-quality
+	@.venv-quality/bin/python -m contrib.mutants $(ARGS)
 
 models: setup-train
 	@.venv-train/bin/python -m contrib.tinylm $(ARGS)

@@ -76,6 +76,13 @@ class ChunkReader:
         self._start = end
         return data
 
+    async def frame(self) -> bytes:
+        """The next frame of a channel; raises `DecodeError` for one that is empty or too long, as well as `exactly`."""
+        size = int.from_bytes(await self.exactly(LENGTH_SIZE), "big")
+        if not 0 < size <= FRAME_SIZE_MAX:
+            raise DecodeError(f"a frame of {size} bytes")
+        return await self.exactly(size)
+
     async def message(self, size_max: int) -> bytes:
         """The next message behind its length, a varint; raises `DecodeError` for one over `size_max`, as well as `exactly`."""
         size = shift = 0
@@ -186,16 +193,14 @@ class Channels:
         reader = ChunkReader(stream)
         try:
             while not link.received.closed:
-                size = int.from_bytes(await reader.exactly(LENGTH_SIZE), "big")
-                if not 0 < size <= FRAME_SIZE_MAX:
-                    self._counters["guard_frame_size"] += 1
-                    self._end(link)
-                    return
-                data = await reader.exactly(size)
+                data = await reader.frame()
                 self._counters["channel_messages_in"] += 1
-                self._counters["channel_bytes_in"] += size
+                self._counters["channel_bytes_in"] += len(data)
                 await self._inbox.put_frame(FrameReceived(link.peer, data), link.received)
                 await self._pace(link.peer, address)
+        except DecodeError:
+            self._counters["guard_frame_size"] += 1
+            self._end(link)
         except IOException:
             pass  # the peer closed the stream or the connection is gone
         finally:

@@ -1,4 +1,4 @@
-"""The set-up behind the Makefile: `contrib/setup/run dev|train|js|lock|wheels|clean`. Standard library only."""
+"""The set-up behind the Makefile: `contrib/setup/run dev|train|quality|js|lock|wheels|clean`. Standard library only."""
 
 import contextlib
 import fcntl
@@ -14,8 +14,9 @@ USAGE = """\
 usage: contrib/setup/run WORD
   dev     make .venv, in which everything but the trainer runs
   train   make .venv-train, which has torch as well
+  quality make .venv-quality, which has the fuzzer and the mutation tool as well
   js      install js-libp2p in tests/js for the interoperability test; says so in one line where that is not possible
-  lock    renew requirements.lock and contrib/setup/llama.lock
+  lock    renew requirements.lock and the lock files of contrib/setup
   wheels  print the directories of the compiled wheels that .venv was made with
   clean   remove the environments and everything else that is not source (the cache of compiled wheels stays)
 """
@@ -25,6 +26,7 @@ LOG = CACHE / "setup.log"
 LEFTOVERS = (
     ".venv",
     ".venv-train",
+    ".venv-quality",
     "build",
     "dist",
     ".pytest_cache",
@@ -89,6 +91,7 @@ def main(words: list[str]) -> int:
     actions = {
         "dev": lambda: _provide(environment.DEVELOPMENT),
         "train": lambda: _provide(environment.TRAINING),
+        "quality": lambda: _provide(environment.QUALITY),
         "js": _provide_javascript,
         "lock": lambda: lock.refresh(Console(LOG)),
         "wheels": _print_wheels,

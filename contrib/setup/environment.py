@@ -1,4 +1,4 @@
-"""The virtual environments of the repository: `.venv`, and `.venv-train` for the trainer of the tiny models."""
+"""The virtual environments of the repository: `.venv`, `.venv-train` for the trainer of the tiny models, `.venv-quality`."""
 
 import hashlib
 import json
@@ -20,10 +20,11 @@ PIP_REMEDY = "pip's message is in the log"
 
 @dataclass(frozen=True)
 class Environment:
-    """One virtual environment: where it is and which extra of pyproject.toml it holds beyond the lock file."""
+    """One virtual environment: where it is, the lock file it holds, and which extra of pyproject.toml beyond that."""
 
     directory: Path
     extra: str | None = None
+    lock: Path = wheels.MAIN_LOCK
 
     @property
     def python(self) -> Path:
@@ -38,12 +39,13 @@ class Environment:
 
 DEVELOPMENT = Environment(REPOSITORY / ".venv")
 TRAINING = Environment(REPOSITORY / ".venv-train", extra="train")
+QUALITY = Environment(REPOSITORY / ".venv-quality", lock=wheels.QUALITY_LOCK)
 
 
 def fingerprint(environment: Environment, cmake_args: str) -> str:
     """Digest of all that decides what the environment holds: lock files, project file, these scripts, Python, flags."""
     digest = hashlib.sha256()
-    sources = [wheels.MAIN_LOCK, REPOSITORY / "pyproject.toml", *sorted(wheels.HERE.glob("*.*"))]
+    sources = [environment.lock, REPOSITORY / "pyproject.toml", *sorted(wheels.HERE.glob("*.*"))]
     for source in sources:
         if source.is_file():
             digest.update(hashlib.sha256(source.read_bytes()).digest())
@@ -111,7 +113,7 @@ def make(environment: Environment, console: Console) -> None:
         )
     console.run(
         "installing the locked packages",
-        [*install, "--no-deps", "--require-hashes", "-r", wheels.MAIN_LOCK],
+        [*install, "--no-deps", "--require-hashes", "-r", environment.lock],
         remedy=PIP_REMEDY,
     )
     if environment.extra is not None:

@@ -16,6 +16,7 @@ HEADER = """\
 # llama-cpp-python is locked in contrib/setup/llama.lock, because it is compiled with flags of our own, and torch is
 # the trainer's alone.
 """
+QUALITY_HEADER = "# The same, and what `make mutants` and `make fuzz` need as well. Made by `make lock`; do not edit.\n"
 LLAMA_HEADER = "# The source of llama-cpp-python, which the set-up compiles. Made by `make lock`; do not edit.\n"
 
 # A lock file that names a host would bypass the index the reader has chosen, and would tell about ours.
@@ -32,7 +33,7 @@ def cleaned(text: str) -> str:
 
 
 def refresh(console: Console) -> None:
-    """Write requirements.lock and contrib/setup/llama.lock anew; raises `SetupError`."""
+    """Write requirements.lock and the lock files of contrib/setup anew; raises `SetupError`."""
     system.provide(system.ENVIRONMENT_NEEDS, console)
     scratch = wheels.REPOSITORY / ".cache" / "lock"
     python = scratch / "bin" / "python"
@@ -53,8 +54,11 @@ def refresh(console: Console) -> None:
         "3.11",
     ]
     form = ["--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate"]
+    rest: list[object] = ["--extra", "dev", "--no-emit-package", COMPILED_APART, project]
     jobs: tuple[tuple[Path, str, list[object]], ...] = (
-        (wheels.MAIN_LOCK, HEADER, ["--extra", "dev", "--no-emit-package", COMPILED_APART, project]),
+        (wheels.MAIN_LOCK, HEADER, rest),
+        # After the first and bound by it: the two environments differ by what one has more.
+        (wheels.QUALITY_LOCK, QUALITY_HEADER, ["--extra", "quality", "--constraint", wheels.MAIN_LOCK, *rest]),
         (wheels.LLAMA_LOCK, LLAMA_HEADER, ["--no-deps", request]),
     )
     for lock, header, words in jobs:

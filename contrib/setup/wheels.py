@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 MAIN_LOCK = REPOSITORY / "requirements.lock"
 LLAMA_LOCK = HERE / "llama.lock"
+QUALITY_LOCK = HERE / "quality.lock"
 TRIM_FILE = HERE / "nocommon.cmake"
 
 # No image library (the models read text only), and instructions that every x86-64 processor since 2013 has, not this

@@ -1,0 +1,119 @@
+"""`make mutants`: change `protocol` in a hundred places, one at a time, and see whether the tests notice.
+
+    python -m contrib.mutants [--count 100] [--seed 1] [--list] [--again] [--score-min 85]
+
+The draw is fixed by the seed and the code. Mutants that were killed are remembered in .cache/mutants by what they are; a
+run that was stopped goes on there, and survivors are tried again. contrib/mutants/README.md says of each survivor why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from contrib.mutants import running
+from contrib.mutants.sampling import Mutant, sample
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+CACHE: Final = REPOSITORY / ".cache" / "mutants"
+COUNT: Final = 100
+SCORE_MIN: Final = 85
+SEED: Final = 1
+# A mutant that loops may fill the memory as well; what the tests run in has this limit from here.
+MEMORY_MAX: Final = 4 << 30
+
+
+def key_of(mutant: Mutant) -> str:
+    """Names a mutant by where it is and by all the code of its file."""
+    return hashlib.sha256(f"{mutant.path}\0{mutant.code}".encode()).hexdigest()[:24]
+
+
+def remembered() -> dict[str, str]:
+    """Verdicts of earlier runs that cost the tests nothing to stand by: those of the killed."""
+    file = CACHE / "verdicts.jsonl"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    return {row["key"]: row["verdict"] for row in rows if row["verdict"] != "survived"}
+
+
+def judged(mutants: list[Mutant], *, again: bool) -> list[str]:
+    """The verdicts on `mutants`, in their order."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    known = {} if again else remembered()
+    verdicts = {key_of(mutant): known[key_of(mutant)] for mutant in mutants if key_of(mutant) in known}
+    waiting = [mutant for mutant in mutants if key_of(mutant) not in verdicts]
+    print(f"{len(verdicts)} of {len(mutants)} mutants are known; the tests run once without one first", flush=True)
+    if waiting:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        workers = os.cpu_count() or 1
+        first = running.copied(REPOSITORY, CACHE / "tree-0")
+        knowledge = running.learn(first)
+        trees.put(first)
+        for number in range(1, workers):
+            trees.put(running.copied(REPOSITORY, CACHE / f"tree-{number}"))
+        with (CACHE / "verdicts.jsonl").open("a") as log, ThreadPoolExecutor(workers) as pool:
+
+            def judge(mutant: Mutant) -> None:
+                tree, began = trees.get(), time.monotonic()
+                try:
+                    verdict, seen_by = running.verdict(tree, mutant, knowledge)
+                finally:
+                    trees.put(tree)
+                verdicts[key_of(mutant)] = verdict
+                log.write(json.dumps({"key": key_of(mutant), "verdict": verdict}) + "\n")
+                log.flush()
+                print(
+                    f"{len(verdicts):4} {verdict:9} {time.monotonic() - began:5.0f} s, seen by {seen_by} tests: "
+                    f"{mutant.path}:{mutant.line} {mutant.operator}",
+                    flush=True,
+                )
+
+            list(pool.map(judge, waiting))
+    return [verdicts[key_of(mutant)] for mutant in mutants]
+
+
+def main(words: list[str]) -> int:
+    """The exit code: 0 when enough were killed, 1 when not."""
+    parser = argparse.ArgumentParser(prog="python -m contrib.mutants", description="Mutation tests of protocol.")
+    parser.add_argument("--count", type=int, default=COUNT, help="how many mutants (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the draw (%(default)s)")
+    parser.add_argument("--list", action="store_true", help="show the draw and run nothing")
+    parser.add_argument("--again", action="store_true", help="forget the verdicts of earlier runs")
+    parser.add_argument("--score-min", type=int, default=SCORE_MIN, help="killed of a hundred, or fail (%(default)s)")
+    chosen = parser.parse_args(words)
+    mutants = sample(REPOSITORY, chosen.count, chosen.seed)
+    if chosen.list:
+        for mutant in mutants:
+            print(f"{mutant.path}:{mutant.line} {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}")
+        return 0
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
+    try:
+        verdicts = judged(mutants, again=chosen.again)
+    except running.BrokenTreeError as error:
+        print(f"mutants: {error}", file=sys.stderr)
+        return 1
+    print("\n| place | before | after |\n|---|---|---|")
+    for mutant, verdict in zip(mutants, verdicts, strict=True):
+        if verdict == "survived":
+            print(f"| `{mutant.path}` {mutant.line} | `{mutant.before}` | `{mutant.after}` |")
+    counts = Counter(verdicts)
+    killed = counts["killed"] + counts["timeout"]
+    print(
+        f"\n{killed} of {len(mutants)} killed ({counts['timeout']} of them by running too long), "
+        f"{counts['survived']} survived; seed {chosen.seed}"
+    )
+    return 0 if killed * 100 >= chosen.score_min * len(mutants) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
