@@ -21,7 +21,7 @@ def vector_hash(record: Record) -> bytes:
 
 
 @dataclass(slots=True)
-class Standing:
+class Summary:
     """What all entries up to one add up to; a snapshot restates it for those who begin there.
 
     `start` are the bytes of entry 0, `open` the roots of audits that were committed and not opened, the oldest first.
@@ -85,12 +85,12 @@ class Standing:
 class Chain:
     """Entries `first` to the head, each of which follows the one before. Begins at the first entry or at a snapshot."""
 
-    __slots__ = ("_entries", "bytes_total", "first", "head", "standing")
+    __slots__ = ("_entries", "bytes_total", "first", "head", "summary")
 
     def __init__(self) -> None:
         self.first = 0
         self.head: Entry | None = None
-        self.standing = Standing()
+        self.summary = Summary()
         self.bytes_total = 0
         self._entries: list[bytes] = []
 
@@ -108,7 +108,7 @@ class Chain:
             check_kind(entry)
         else:
             check_follows(self.head, entry)
-        self.standing.take(entry)
+        self.summary.take(entry)
         if self.head is None:
             self.first = entry.number
         self.head = entry

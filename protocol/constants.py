@@ -201,8 +201,8 @@ WEIGHT_ONE: Final = 65_536
 WEIGHT_MAX: Final = 10 * WEIGHT_ONE
 
 # --- Ledger (specs/06-ledger.md)
-# An entry travels inside an envelope, beside its other fields.
-ENTRY_SIZE_MAX: Final = 61_440
+# Two entries with one number must fit a proof of that, hence an envelope.
+ENTRY_SIZE_MAX: Final = 28_672
 # Twice the kinds that there are, so that a snapshot can count those of a later version.
 ENTRY_KINDS_MAX: Final = 16
 # A statement of succession: four keys and three signatures, twice over. The first entry holds one beside its own fields.
@@ -218,6 +218,36 @@ SNAPSHOT_EVERY: Final = 1_024
 LEDGER_ENTRIES_MAX: Final = 131_072
 # Entries that wait while a node does not know yet whether others hold later ones of its own.
 LEDGER_WAITING_MAX: Final = 256
+# After a restart a node writes no entry before it has been connected this long: whoever holds later entries of its own says so
+# at once. While somebody claims that, it waits for them, but a claim alone holds it up no longer than the other.
+LEDGER_RESTORE_WAIT_MS: Final = 3_000
+LEDGER_RESTORE_MS_MAX: Final = 30_000
+# Authors whose ledger is kept, all that one message of heads can name beside the sender's own; what is kept of one, hours of a
+# busy node and weeks of an idle one, and of all together.
+HEADS_MAX: Final = 64
+FOLLOWED_MAX: Final = 63
+FOLLOWED_ENTRIES_MAX: Final = 16_384
+FOLLOWED_BYTES_MAX: Final = 4_194_304
+FOLLOWED_BYTES_TOTAL_MAX: Final = 67_108_864
+# A head is told to all peers, so seldom: evidence is not in a hurry. What one peer may tell, and ask for, beyond which it is
+# not heard: entries of the size of a beacon's come ten thousand at once, then a thousand a second.
+HEADS_EACH_MS: Final = 5_000
+HEADS_MS: Final = 1_000
+HEADS_BURST: Final = 16
+PULL_COUNT_MAX: Final = 128
+PULL_SIZE_MAX: Final = 61_440
+PULL_MS: Final = 100
+PULLS_BURST: Final = 128
+# Pulls of one author, and of all: checking the signatures of one takes 15 ms, so an author gets three hundredths of a core and
+# all together a sixth. Less than the other side allows, so that an honest follower is never refused.
+FOLLOW_AUTHOR_MS: Final = 500
+FOLLOW_AUTHOR_BURST: Final = 96
+FOLLOW_MS: Final = 100
+FOLLOW_BURST: Final = 128
+# Whoever had to wait is looked at again after this; a pull that is not answered is sent again, so often.
+FOLLOW_LOOK_MS: Final = 500
+PULL_MS_MAX: Final = 5_000
+PULL_TRIES_MAX: Final = 3
 
 # --- Imported evidence (specs/06-ledger.md)
 # Own observations, two thirds of them alike, that make a (peer, skill) clear enough to judge an author by.
@@ -260,9 +290,16 @@ assert LEASES_MAX < COMMITMENTS_MAX
 assert REVEAL_MS_MAX * REVEAL_SHARE < DEADLINE_MS_DEFAULT
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX
 assert TOKENS_GENERAL <= TOKENS_MAX
-assert ENTRY_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
+assert 2 * ENTRY_SIZE_MAX <= PULL_SIZE_MAX
+assert PULL_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert SUCCESSION_SIZE_MAX < START_SIZE_MAX < ENTRY_SIZE_MAX
 assert 2 * SNAPSHOT_EVERY < LEDGER_ENTRIES_MAX
 assert PROBATION <= AUDITS_TARGET
 assert IMPORT_AUTHOR_MAX <= IMPORT_MAX < AUDITS_TARGET
 assert TRUST_OWN_MIN <= PROBATION
+assert FOLLOWED_MAX < HEADS_MAX
+assert 2 * SNAPSHOT_EVERY < FOLLOWED_ENTRIES_MAX
+assert ENTRY_SIZE_MAX < FOLLOWED_BYTES_MAX < FOLLOWED_BYTES_TOTAL_MAX
+assert PULL_MS < FOLLOW_AUTHOR_MS
+assert FOLLOW_AUTHOR_BURST < PULLS_BURST
+assert LEDGER_RESTORE_WAIT_MS < PULL_MS_MAX * PULL_TRIES_MAX < LEDGER_RESTORE_MS_MAX

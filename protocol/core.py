@@ -41,6 +41,7 @@ from protocol.events import (
     EffectDone,
     Input,
     Instant,
+    LedgersWanted,
     MessageReceived,
     ModelChanged,
     Paused,
@@ -52,13 +53,17 @@ from protocol.events import (
 )
 from protocol.evidence import Counts, EvidenceBook
 from protocol.execution import Execution
+from protocol.followed import TABLE as FOLLOWED
+from protocol.followed import Followed
+from protocol.following import Following
 from protocol.identity import Signer
 from protocol.imports import IMPORTED, Imports
-from protocol.ledger import NOTHING
+from protocol.ledger import Entry, parse_entry
+from protocol.ledger_messages import LEDGER, Entries, Heads, Pull
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
 from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
-from protocol.own_ledger import TABLE as LEDGER
-from protocol.own_ledger import OwnLedger
+from protocol.own_ledger import TABLE as OWN
+from protocol.own_ledger import Origin, OwnLedger
 from protocol.own_record import SEQUENCE, OwnRecord
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
@@ -66,6 +71,7 @@ from protocol.rates import Bucket
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
 from protocol.revisions import Revisions
+from protocol.schema import Message
 from protocol.seen import SeenCache
 from protocol.standing import Standing
 from protocol.task import Task
@@ -83,7 +89,7 @@ class Core:
         restored: Iterable[tuple[str, bytes, bytes]] = (),
         requirement_map: RequirementMap | None = None,
         caps: Caps = Caps(),  # noqa: B008  frozen, and it means that there are none
-        recovery: bytes = NOTHING,
+        origin: Origin = Origin(),  # noqa: B008  frozen
     ) -> None:
         self.me = signer.public_key
         self.parameters = parameters
@@ -102,7 +108,12 @@ class Core:
         self.clocks = Clocks(self._outbox)
         self._revisions = Revisions(self._outbox, parameters.revision)
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
-        self.ledger = OwnLedger(self._outbox, recovery)
+        self.ledger = OwnLedger(self._outbox, origin)
+        self.faults: set[bytes] = set()
+        self.followed = Followed(self._outbox, self._worth, self._on_entry)
+        self.following = Following(
+            self._outbox, self.ledger, self.followed, self.peers, self.faults.__contains__, self._on_fork
+        )
         self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
         self._execution = Execution(
             self._outbox, own.slots, self._known, self.availability, entropy, self._on_second_commit_set
@@ -153,6 +164,7 @@ class Core:
             self._requester.deadline_ms(),
             self._calibration.deadline_ms(),
             self.availability.allowance.closed_until_ms,
+            self.following.deadline_ms(),
         )
         return min((part for part in parts if part is not None), default=None)
 
@@ -206,10 +218,12 @@ class Core:
                 self._receive(event.data, event.source)
             case PeerConnected():
                 self.peers.connect(event.peer, self._own.fresh())
+                self.following.connect(event.peer)
                 self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
             case PeerLost():
                 self.peers_lost += 1
                 self.peers.lose(event.peer)
+                self.following.lose(event.peer)
                 self.clocks.forget(event.peer)
                 self._requester.on_unreachable(event.peer)
                 self._execution.on_peer_lost(event.peer)
@@ -220,6 +234,8 @@ class Core:
                 self._request(event)
             case AuditsWanted():
                 self._calibration.wanted = True
+            case LedgersWanted():
+                self.following.want(event.author)
             case ModelChanged():
                 self.availability.alive = event.available
                 self._own.measured(event.tokens_per_s)
@@ -297,7 +313,10 @@ class Core:
                 raise RemoteProtocolError("relayed", "came on the channel of a peer that did not sign it")
             if envelope.type == Beacon.TYPE and not self._reaches(envelope.sender):
                 raise RemoteProtocolError("unconnected", "a beacon of a peer without a channel, whom no bid could reach")
-            self._seen.add(envelope)
+            if envelope.type not in LEDGER:
+                # A second one of those changes nothing, and after a restart they must be heard at once, while the watermark
+                # takes for a replay what was signed a moment ago.
+                self._seen.add(envelope)
             if envelope.sender != self.me and (envelope.type in DIRECT or envelope.type == Beacon.TYPE):
                 self.received[envelope.type] += 1
             self._raise_watermark(envelope)
@@ -345,10 +364,13 @@ class Core:
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
             self._execution.on_beacon(envelope, beacon, self._own.record)
             return
-        kind = DIRECT.get(envelope.type)
+        kind = DIRECT.get(envelope.type) or LEDGER.get(envelope.type)
         if kind is None or envelope.to != self.me:
             raise RemoteProtocolError("type", "not a type that is addressed to one node")
         message = kind.parse(envelope.body)
+        if envelope.type in LEDGER:
+            self._on_ledger_message(envelope, message)
+            return
         match message:
             case Bid():
                 self._requester.on_bid(envelope, message)
@@ -362,6 +384,15 @@ class Core:
                 self._execution.on_cancel(envelope, message)
             case CommitSet():
                 self._execution.on_commit_set(envelope, message)
+
+    def _on_ledger_message(self, envelope: Envelope, message: Message) -> None:
+        match message:
+            case Heads():
+                self.following.on_heads(envelope, message)
+            case Pull():
+                self.following.on_pull(envelope, message)
+            case Entries():
+                self.following.on_entries(envelope, message)
 
     def _on_second_commit_set(self, first: bytes, _second: bytes) -> None:
         """A requester signed two sets for one round."""
@@ -379,6 +410,7 @@ class Core:
     # --- Time
 
     def _advance(self) -> None:
+        self.following.advance()
         self.ledger.advance()
         self._own.advance()
         self.peers.advance()
@@ -412,6 +444,21 @@ class Core:
         assert task.request is not None
         self._outbox.emit(Deliver(task.request, outcome))
 
+    # --- Ledgers of others
+
+    def _worth(self, author: bytes) -> tuple[int, ...]:
+        """Whose ledger is kept first: who has evidence here, then who is connected."""
+        return int(author in self.evidence.peers()), int(self.peers.is_connected(author))
+
+    def _on_entry(self, entry: Entry) -> None:
+        """An entry of another's ledger was verified, now or in an earlier run."""
+
+    def _on_fork(self, first: bytes, _: bytes) -> None:
+        """Two entries of one author with one number were found."""
+        author = parse_entry(first).author
+        self.faults.add(author)
+        self._outbox.log("warning", "fork", {"peer": author.hex()})
+
     # --- Restart
 
     def _restore(self) -> None:
@@ -434,11 +481,14 @@ class Core:
                 self._seen = SeenCache(self._watermark_ms, self.peers.is_connected)
             elif (table, key) == ("node", SEQUENCE):
                 self._own.restore(_number(value))
-            elif table == LEDGER:
+            elif table == OWN:
                 self.ledger.restore(key, value)
+            elif table == FOLLOWED:
+                self.followed.restore(key, value)
             elif table == "node":
                 self.availability.restore(key, value)
         self.ledger.restored()
+        self.followed.restored()
 
 
 def _longest(parameters: Parameters) -> int:

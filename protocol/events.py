@@ -68,6 +68,13 @@ class AuditsWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgersWanted:
+    """The owner wants what there is now of the ledgers of connected peers, or of `author` from whoever holds it."""
+
+    author: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelChanged:
     """The local model's state: whether it can answer, and its measured speed."""
 
@@ -119,6 +126,7 @@ Input: TypeAlias = (
     | TimerFired
     | RequestMade
     | AuditsWanted
+    | LedgersWanted
     | ModelChanged
     | Paused
     | AddressesChanged

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from protocol.canonical import Value
@@ -25,18 +26,35 @@ def recovery_hash(public_key: bytes) -> bytes:
     return hashlib.sha256(RECOVERY_DOMAIN + public_key).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a ledger begins with: the hash of the recovery key, zeros for none, and how this key follows another one, if so.
+
+    `succession` is the statement of that. `fresh` says that the identity was made just now: nobody holds any of its ledger.
+    """
+
+    recovery: bytes = NOTHING
+    succession: bytes = b""
+    fresh: bool = True
+
+
 def key_of(number: int) -> bytes:
     """The key of entry `number` on disk."""
     return number.to_bytes(_NUMBER_SIZE, "big")
 
 
 class OwnLedger:
-    """`recovery` is the hash of the recovery key, zeros for none; `chain` what is held."""
+    """`chain` is what is held.
 
-    def __init__(self, outbox: Outbox, recovery: bytes) -> None:
+    Unless the identity is fresh, nothing is written before others had the time to say that they hold more of this ledger than
+    its database: a copy from a backup would otherwise sign a second entry with a number that was given already.
+    """
+
+    def __init__(self, outbox: Outbox, origin: Origin) -> None:
         self.chain = Chain()
+        self.ready = origin.fresh
         self._outbox = outbox
-        self._recovery = recovery
+        self._origin = origin
         self._waiting: deque[tuple[str, Mapping[str, Value]]] = deque()
 
     @property
@@ -44,11 +62,6 @@ class OwnLedger:
         """Number and id of the last entry; -1 and zeros before the first."""
         last = self.chain.head
         return (-1, NOTHING) if last is None else (last.number, last.id)
-
-    @property
-    def ready(self) -> bool:
-        """Whether an entry is written at once."""
-        return True
 
     def append(self, kind: str, body: Mapping[str, Value]) -> Entry | None:
         """Sign and write an entry; None if it has to wait, which only the oldest LEDGER_WAITING_MAX may."""
@@ -59,7 +72,7 @@ class OwnLedger:
         return None
 
     def advance(self) -> None:
-        """Begin the ledger, or write what waited, once that is allowed."""
+        """Begin the ledger, and write what waited, once that is allowed."""
         if not self.ready:
             return
         if self.chain.head is None:
@@ -91,26 +104,54 @@ class OwnLedger:
             raise LocalProtocolError(f"damaged ledger: {error}") from error
         if (head.author, head.network) != (self._outbox.me, self._outbox.network):
             # The database outlived its identity: this node has no ledger yet.
-            for number in range(self.chain.first, self.chain.next):
-                self._outbox.emit(Persist(TABLE, key_of(number), None))
+            self._drop(range(self.chain.first, self.chain.next))
             self.chain = Chain()
+        else:
+            self.ready = False
+
+    # --- What others held of it
+
+    def adopt(self, entry: Entry) -> None:
+        """Take an entry of ours that came back from another, signature verified; raises `RemoteProtocolError`."""
+        self.chain.add(entry)
+        self._persist(entry)
+
+    def begin_at(self, entry: Entry) -> None:
+        """Go on from a snapshot of ours, because nobody holds what is between; it follows nothing that is held."""
+        chain = Chain()
+        chain.add(entry)
+        self._drop(range(self.chain.first, self.chain.next))
+        self.chain = chain
+        self._persist(entry)
+
+    def release(self) -> None:
+        """Others had their time: entries may be written."""
+        self.ready = True
+
+    # --- Writing
 
     def _begin(self) -> None:
-        self._sign(START, {"recovery": self._recovery, "succession": b""})
+        self._sign(START, {"recovery": self._origin.recovery, "succession": self._origin.succession})
 
     def _write(self, kind: str, body: Mapping[str, Value]) -> Entry:
         if self.chain.head is None:
             self._begin()
         if is_snapshot(self.chain.next):
-            self._sign(SNAPSHOT, self.chain.standing.body())
+            self._sign(SNAPSHOT, self.chain.summary.body())
         return self._sign(kind, body)
 
     def _sign(self, kind: str, body: Mapping[str, Value]) -> Entry:
         entry = self._outbox.sign_entry(self.chain.head, kind, body)
         self.chain.add(entry)
+        self._persist(entry)
+        return entry
+
+    def _persist(self, entry: Entry) -> None:
         self._outbox.emit(Persist(TABLE, key_of(entry.number), entry.data))
         if len(self.chain) > LEDGER_ENTRIES_MAX:
             half = entry.number - LEDGER_ENTRIES_MAX // 2
-            for number in self.chain.drop_before(half - half % SNAPSHOT_EVERY):
-                self._outbox.emit(Persist(TABLE, key_of(number), None))
-        return entry
+            self._drop(self.chain.drop_before(half - half % SNAPSHOT_EVERY))
+
+    def _drop(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._outbox.emit(Persist(TABLE, key_of(number), None))

@@ -74,6 +74,6 @@ class OwnRecord:
     def _note(self) -> None:
         """A claim that changed goes into the ledger, so that nobody can say later to have made another one."""
         vector = vector_hash(self.record)
-        if vector not in (self._noted, self._ledger.chain.standing.vector):
+        if vector not in (self._noted, self._ledger.chain.summary.vector):
             self._noted = vector
             self._ledger.append("record", {"sequence": self.record.sequence, "vector": vector})

@@ -28,6 +28,8 @@ from protocol.constants import (
     DIAL_JITTER_SHARE,
     DIALS_AT_ONCE_MAX,
     DIALS_PER_SOURCE_MAX,
+    HEADS_BURST,
+    HEADS_MS,
     JOIN_MS,
     PEER_SAVE_AGAIN_MS,
     PEER_SAVE_DELAY_MS,
@@ -35,6 +37,8 @@ from protocol.constants import (
     PEERS_MAX,
     PEERS_PER_LOOK_MS,
     PEERS_SAVED_MAX,
+    PULL_MS,
+    PULLS_BURST,
     RECORD_LIFETIME_MS_MAX,
     RECORD_MS,
     RECORDS_BURST,
@@ -77,6 +81,8 @@ class Peer:
     beacons: Bucket = field(default_factory=partial(Bucket, BEACON_MS, BEACONS_BURST))
     beacons_share: Bucket = field(default_factory=partial(Bucket, BEACON_SHARE_MS, BEACON_SHARE_BURST))
     records: Bucket = field(default_factory=partial(Bucket, RECORD_MS, RECORDS_BURST))
+    heads: Bucket = field(default_factory=partial(Bucket, HEADS_MS, HEADS_BURST))
+    pulls: Bucket = field(default_factory=partial(Bucket, PULL_MS, PULLS_BURST))
     strangers: Bucket = field(default_factory=partial(Bucket, STRANGER_MS, STRANGERS_PER_SOURCE_MAX))
 
     @property
@@ -132,6 +138,14 @@ class PeerTable:
     def spend_beacon_share(self, key: bytes) -> bool:
         """Count a beacon of a connected peer against the share that is its alone; whether any of it was left."""
         return self._peers[key].beacons_share.spend(self._outbox.now.mono_ms)
+
+    def spend_heads(self, key: bytes) -> bool:
+        """Count heads of ledgers that a connected peer told; whether they may be looked at."""
+        return self._peers[key].heads.spend(self._outbox.now.mono_ms)
+
+    def spend_pull(self, key: bytes) -> bool:
+        """Count a pull of a connected peer; whether it may be answered."""
+        return self._peers[key].pulls.spend(self._outbox.now.mono_ms)
 
     def offering(self, skill: str) -> list[bytes]:
         """Connected peers whose record offers `skill`, sorted."""

@@ -35,8 +35,10 @@ from protocol.events import (
 from protocol.evidence import EvidenceBook
 from protocol.exercises import Exercise
 from protocol.identity import KeySigner
+from protocol.ledger_messages import LEDGER
 from protocol.messages import DIRECT, Award, Beacon, Bid
 from protocol.outcome import Outcome
+from protocol.own_ledger import Origin
 from protocol.parameters import preset
 from protocol.requirement import RequirementMap
 from protocol.schema import Message
@@ -140,7 +142,7 @@ class Bench:
         wall_ms: int = WALL_MS,
         name: str = "bench",
         caps: Caps = Caps(),  # noqa: B008  frozen
-        recovery: bytes = bytes(32),
+        origin: Origin = Origin(),  # noqa: B008  frozen
     ) -> None:
         self.signer = KeySigner(Stream(1, f"key {name}").bytes(32))
         self.mono_ms = 1_000
@@ -148,7 +150,7 @@ class Bench:
         self.disk: dict[tuple[str, bytes], bytes] = {(table, key): value for table, key, value in restored}
         own = record(*skills, available=bool(skills))
         entropy = Stream(1, f"entropy {name}").bytes
-        self.core = Core(self.signer, PARAMETERS, own, entropy, list(restored), REQUIREMENT_MAP, caps, recovery)
+        self.core = Core(self.signer, PARAMETERS, own, entropy, list(restored), REQUIREMENT_MAP, caps, origin)
         self.effects: list[Effect] = []
         self.answers: dict[tuple[bytes, bytes], tuple[KeySigner, Reveal]] = {}
         self.step(AddressesChanged(("/sim/bench",)))
@@ -276,7 +278,7 @@ def evidence(hits: Mapping[bytes, int], skill: str = "arith", audits: int = 10) 
 def parse(data: bytes) -> tuple[Envelope, Message]:
     """Open an envelope that the core wrote."""
     envelope = open_envelope(data)
-    kinds: dict[str, type[Message]] = {Beacon.TYPE: Beacon, Record.TYPE: Record, **DIRECT}
+    kinds: dict[str, type[Message]] = {Beacon.TYPE: Beacon, Record.TYPE: Record, **DIRECT, **LEDGER}
     return envelope, kinds[envelope.type].parse(envelope.body)
 
 

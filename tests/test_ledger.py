@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from protocol import canonical, merkle
 from protocol.canonical import Value
 from protocol.chain import Chain, vector_hash
-from protocol.constants import ENTRY_SIZE_MAX, LEDGER_ENTRIES_MAX, OPEN_BATCHES_MAX, SNAPSHOT_EVERY
+from protocol.constants import ENTRY_SIZE_MAX, LEDGER_ENTRIES_MAX, LEDGER_RESTORE_WAIT_MS, OPEN_BATCHES_MAX, SNAPSHOT_EVERY
 from protocol.envelope import envelope_id
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import AddressesChanged, Persist, Publish
 from protocol.identity import SIGNATURE_SIZE, KeySigner
 from protocol.ledger import DOMAIN, NOTHING, Entry, make_entry, open_entry, parse_entry
-from protocol.own_ledger import recovery_hash
+from protocol.own_ledger import Origin, recovery_hash
 from tests.support import PARAMETERS, Bench, record
 
 SIGNER = KeySigner(b"\x07" * 32)
@@ -37,7 +37,7 @@ def ledger(count: int, signer: KeySigner = SIGNER) -> list[Entry]:
         if number == 0:
             kind, body = "start", START
         elif number % SNAPSHOT_EVERY == 0:
-            kind, body = "snapshot", chain.standing.body()
+            kind, body = "snapshot", chain.summary.body()
         else:
             kind, body = "beacon", note(number)
         entries.append(make_entry(signer, NETWORK, entries[-1] if entries else None, kind, body, 1_000 * number))
@@ -174,7 +174,7 @@ def test_snapshot__stands_where_it_must_and_nowhere_else() -> None:
     chain = Chain()
     for entry in ledger(SNAPSHOT_EVERY):
         chain.add(entry)
-    for previous, kind, body in ((chain.head, "beacon", note(1)), (LEDGER[0], "snapshot", chain.standing.body())):
+    for previous, kind, body in ((chain.head, "beacon", note(1)), (LEDGER[0], "snapshot", chain.summary.body())):
         with pytest.raises(LocalProtocolError):
             make_entry(SIGNER, NETWORK, previous, kind, body, 10**9)
 
@@ -186,9 +186,9 @@ def test_follower__that_begins_at_a_snapshot_knows_what_was_before() -> None:
         whole.add(entry)
     for entry in entries[SNAPSHOT_EVERY:]:
         late.add(entry)
-    assert late.standing == whole.standing
+    assert late.summary == whole.summary
     assert late.first == SNAPSHOT_EVERY
-    assert late.standing.counts == {"start": 1, "beacon": SNAPSHOT_EVERY - 1 + 4, "snapshot": 1}
+    assert late.summary.counts == {"start": 1, "beacon": SNAPSHOT_EVERY - 1 + 4, "snapshot": 1}
     for number in (1, 3, SNAPSHOT_EVERY + 1):
         with pytest.raises(RemoteProtocolError):
             Chain().add(entries[number])
@@ -199,7 +199,7 @@ def test_snapshot__that_says_something_else_is_refused() -> None:
     chain = Chain()
     for entry in entries:
         chain.add(entry)
-    true = chain.standing.body()
+    true = chain.summary.body()
     foreign = ledger(1, KeySigner(b"\x08" * 32))[0].data
     nothing: list[Value] = [bytes(32)]
     wrongs: dict[str, Value] = {
@@ -220,15 +220,15 @@ def test_snapshot__that_says_something_else_is_refused() -> None:
     chain.add(make_entry(SIGNER, NETWORK, entries[-1], "snapshot", true, 10**9))
 
 
-def test_standing__knows_batches_that_are_not_opened() -> None:
+def test_summary__knows_batches_that_are_not_opened() -> None:
     chain = Chain()
     chain.add(LEDGER[0])
     for number in range(OPEN_BATCHES_MAX + 2):
         chain.add(make_entry(SIGNER, NETWORK, chain.head, "audits", {"count": 1, "root": bytes([number]) * 32}, 0))
-    assert chain.standing.open == [bytes([number]) * 32 for number in range(2, OPEN_BATCHES_MAX + 2)]
+    assert chain.summary.open == [bytes([number]) * 32 for number in range(2, OPEN_BATCHES_MAX + 2)]
     chain.add(make_entry(SIGNER, NETWORK, chain.head, "opening", {"leaves": [b"x"], "root": b"\x05" * 32}, 0))
-    assert b"\x05" * 32 not in chain.standing.open
-    assert chain.standing.recovery == NOTHING
+    assert b"\x05" * 32 not in chain.summary.open
+    assert chain.summary.recovery == NOTHING
 
 
 # --- Ranges
@@ -314,6 +314,14 @@ def entries(bench: Bench) -> list[Entry]:
     return [open_entry(value) for table, _, value in rows(bench) if table == "ledger"]
 
 
+def released(bench: Bench) -> list[Entry]:
+    """Let a node meet somebody after a restart, and wait until it may write; gives its entries."""
+    bench.meet(SIGNER)
+    bench.wait(LEDGER_RESTORE_WAIT_MS)
+    assert bench.core.ledger.ready
+    return entries(bench)
+
+
 def test_first_step__begins_the_ledger_and_notes_the_claim() -> None:
     bench = Bench(("arith",))
     start, claim = entries(bench)
@@ -323,8 +331,8 @@ def test_first_step__begins_the_ledger_and_notes_the_claim() -> None:
 
 
 def test_recovery_key__stands_in_the_first_entry_by_its_hash() -> None:
-    bench = Bench(recovery=recovery_hash(SIGNER.public_key))
-    assert bench.core.ledger.chain.standing.recovery == recovery_hash(SIGNER.public_key)
+    bench = Bench(origin=Origin(recovery_hash(SIGNER.public_key)))
+    assert bench.core.ledger.chain.summary.recovery == recovery_hash(SIGNER.public_key)
 
 
 def test_claim__is_noted_when_it_changes_and_not_when_it_is_refreshed() -> None:
@@ -332,8 +340,10 @@ def test_claim__is_noted_when_it_changes_and_not_when_it_is_refreshed() -> None:
     bench.wait(300_000)
     assert len(entries(bench)) == 2
     again = Bench(("arith",), rows(bench))
+    released(again)
     assert len(entries(again)) == 2, "the same claim after a restart"
     other = Bench(("arith", "lists"), rows(bench))
+    released(other)
     assert [entry.kind for entry in entries(other)] == ["start", "record", "record"]
 
 
@@ -352,9 +362,12 @@ def test_entry__is_on_disk_before_the_beacon_that_it_notes_leaves() -> None:
 def test_ledger__goes_on_after_a_restart() -> None:
     bench = Bench(("arith",))
     again = Bench(("arith",), rows(bench))
+    assert again.core.ledger.append("beacon", note(2)) is None, "it waits"
+    (waited,) = [entry for entry in released(again) if entry.kind == "beacon"]
+    assert waited.previous == entries(bench)[-1].id
     entry = again.core.ledger.append("beacon", note(1))
     assert entry is not None
-    assert entry.previous == entries(bench)[-1].id
+    assert entry.previous == waited.id
 
 
 @pytest.mark.parametrize("damage", ["gap", "signature", "number", "garbage"])
@@ -397,7 +410,7 @@ def test_own_ledger__is_bounded_and_restates_what_goes(monkeypatch: pytest.Monke
         data = chain.get(number)
         assert data is not None
         late.add(open_entry(data))
-    assert late.standing == chain.standing
+    assert late.summary == chain.summary
 
 
 def test_vector__is_what_a_record_claims() -> None:

@@ -25,6 +25,7 @@ from protocol.evidence import Counts
 from protocol.genesis import Genesis
 from protocol.identity import KeySigner, peer_id
 from protocol.ledger import KINDS
+from protocol.ledger_messages import LEDGER
 from protocol.messages import DIRECT, Accept, Beacon, Bid, input_hash
 from protocol.outcome import OutcomeKind
 from protocol.parameters import preset
@@ -42,6 +43,7 @@ LIMITS = {name: getattr(constants, name) for name in vars(constants) if name.isu
 MESSAGES: list[tuple[str, type[Message]]] = [
     ("05-capability.md", Record),
     ("07-beacon.md", Beacon),
+    *(("06-ledger.md", kind) for kind in LEDGER.values()),
     *(("07-beacon.md", DIRECT[name]) for name in ("bid", "bid_ack", "award")),
     *(
         ("08-execution.md", DIRECT[name])
@@ -311,7 +313,7 @@ def test_message__has_the_fields_and_rules_of_its_spec(name: str, kind: type[Mes
     (title,) = (title for title in titles if f"`{kind.TYPE}`" in title)
     (found,) = tables(section(name, title))
     rows = list(found[1:])
-    if kind is not Record:
+    if kind in (Beacon, *DIRECT.values()):
         (step,) = tables(section("07-beacon.md", "Messages"))
         rows = step[1:] + rows
         assert tuple(row[0] for row in rows[:3]) == STEP
@@ -325,7 +327,7 @@ def test_message__has_the_fields_and_rules_of_its_spec(name: str, kind: type[Mes
 
 
 def test_messages__are_all_specified() -> None:
-    assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Beacon.TYPE, *DIRECT}
+    assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Beacon.TYPE, *DIRECT, *LEDGER}
     listed = {word for row in table("03-envelope.md", "type", "to", "document") for word in re.findall(r"\w+", row[0])}
     assert listed == {kind.TYPE for _, kind in MESSAGES}
 
