@@ -25,6 +25,11 @@ class ReceivedBid:
     bid: Bid
 
 
+def view_hash(encoded: bytes) -> bytes:
+    """SHA-256 of an encoded view: an award names it, a receipt opens it."""
+    return hashlib.sha256(b"tutti/view/1\x00" + encoded).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """The integers besides the bids that an award depends on.
@@ -40,7 +45,11 @@ class View:
     clusters: Mapping[bytes, int] = field(default_factory=dict)
 
     def hash(self, bids: Sequence[ReceivedBid]) -> bytes:
-        """SHA-256 over the bids' ids and the view: an award names it, a receipt opens it."""
+        """What an award names this view of `bids` by: 32 bytes."""
+        return view_hash(self.encode(bids))
+
+    def encode(self, bids: Sequence[ReceivedBid]) -> bytes:
+        """The bids' ids and the integers, as they are hashed: a receipt shows them."""
         rows: list[canonical.Value] = [
             [bid.id, bid.bidder, self.of(bid).hits, self.of(bid).misses, self.clusters.get(bid.bidder, ALONE)]
             for bid in sorted(bids, key=lambda item: item.bidder)
@@ -50,7 +59,7 @@ class View:
             "newcomer_seats": self.newcomer_seats,
             "bids": rows,
         }
-        return hashlib.sha256(b"tutti/view/1\x00" + canonical.encode(fields)).digest()
+        return canonical.encode(fields)
 
     def of(self, bid: ReceivedBid) -> Counts:
         """The evidence for a bidder."""

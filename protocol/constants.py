@@ -268,6 +268,20 @@ IMPORT_AUTHORS_MAX: Final = 64
 IMPORT_PAIRS_MAX: Final = 128
 IMPORT_DAYS_MAX: Final = 16
 
+# --- Faults that anyone can check (specs/11-receipt.md)
+# One part of a proof: the largest award, or a view of all bids that a beacon may have; and a proof fits an envelope.
+FAULT_SIZE_MAX: Final = 61_440
+# Proofs against peers that were never met here and have no evidence: such a key is worth no more than a fresh one, which costs
+# nothing, so these alone are bounded, to 16 MB. All others are kept for ever.
+FAULTS_OTHERS_MAX: Final = 256
+# Proofs of one author that are heard: they are rare, and each costs five signatures.
+FAULT_MS: Final = 2_000
+FAULTS_BURST: Final = 32
+# Proofs handed to a peer that connects, those about who is known first: gossip brings only what is found while one is there.
+FAULTS_SHARED_MAX: Final = 16
+# Proofs that the mesh remembers to have passed on: another node's envelope around one of them says nothing new.
+GATE_FAULTS_MAX: Final = 1_024
+
 assert CLOCK_SKEW_MS_MAX < LIFETIME_MS_MAX
 assert AUDITS_TARGET <= AUDIT_RECORDS_MAX
 assert DEADLINE_MS_DEFAULT <= DEADLINE_MS_MAX < LIFETIME_MS_MAX
@@ -303,3 +317,5 @@ assert ENTRY_SIZE_MAX < FOLLOWED_BYTES_MAX < FOLLOWED_BYTES_TOTAL_MAX
 assert PULL_MS < FOLLOW_AUTHOR_MS
 assert FOLLOW_AUTHOR_BURST < PULLS_BURST
 assert LEDGER_RESTORE_WAIT_MS < PULL_MS_MAX * PULL_TRIES_MAX < LEDGER_RESTORE_MS_MAX
+assert FAULT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
+assert FAULTS_SHARED_MAX <= FAULTS_BURST

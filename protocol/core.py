@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from protocol.allowance import Allowance, Caps
 from protocol.audit_records import TABLE as AUDIT_RECORDS
@@ -53,15 +54,18 @@ from protocol.events import (
 )
 from protocol.evidence import Counts, EvidenceBook
 from protocol.execution import Execution
+from protocol.fault_book import TABLE as FAULT_TABLE
+from protocol.fault_book import FaultBook
+from protocol.faults import Fault
 from protocol.followed import TABLE as FOLLOWED
 from protocol.followed import Followed
 from protocol.following import Following
 from protocol.identity import Signer
 from protocol.imports import IMPORTED, Imports
-from protocol.ledger import Entry, parse_entry
+from protocol.ledger import Entry
 from protocol.ledger_messages import LEDGER, Entries, Heads, Pull
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
-from protocol.outbox import BEACONS, RECORDS, TOPICS, Outbox
+from protocol.outbox import BEACONS, FAULTS, RECORDS, TOPICS, Outbox
 from protocol.own_ledger import TABLE as OWN
 from protocol.own_ledger import Origin, OwnLedger
 from protocol.own_record import SEQUENCE, OwnRecord
@@ -102,26 +106,32 @@ class Core:
         self._watermark_ms = 0
         self.evidence = EvidenceBook()
         self.imports = Imports(self.evidence, self.me)
-        self.peers = PeerTable(self._outbox, entropy, self.evidence.peers)
+        self.faults = FaultBook(self._outbox, lambda: self.evidence.peers() | self.peers.met())
+        self.peers = PeerTable(self._outbox, entropy, self.evidence.peers, partial(self.faults.suspect, "records"))
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
         self.clocks = Clocks(self._outbox)
         self._revisions = Revisions(self._outbox, parameters.revision)
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
         self.ledger = OwnLedger(self._outbox, origin)
-        self.faults: set[bytes] = set()
         self.followed = Followed(self._outbox, self._worth, self._on_entry)
         self.following = Following(
-            self._outbox, self.ledger, self.followed, self.peers, self.faults.__contains__, self._on_fork
+            self._outbox,
+            self.ledger,
+            self.followed,
+            self.peers,
+            self.faults.__contains__,
+            partial(self.faults.suspect, "equivocation"),
         )
         self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
         self._execution = Execution(
-            self._outbox, own.slots, self._known, self.availability, entropy, self._on_second_commit_set
+            self._outbox, own.slots, self._known, self.availability, entropy, partial(self.faults.suspect, "commit_sets")
         )
         audited = {name: skill.options - 1 for name, skill in parameters.skills.items() if skill.audited_by}
         self._audit_records = AuditRecords(audited)
         self._standing = Standing(self._outbox, self.counts, self.clusters, self.candidates)
-        self._requester = Requester(self._outbox, parameters, self._standing, entropy, self._finish, self.ledger)
+        suspect = partial(self.faults.suspect, "opening")
+        self._requester = Requester(self._outbox, parameters, self._standing, entropy, self._finish, self.ledger, suspect)
         self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
         self._calibration = Calibration(
             self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._task
@@ -173,10 +183,15 @@ class Core:
     def candidates(self, skill: str) -> list[bytes]:
         """Who could answer a question of `skill` now: connected peers that offer it, and this node itself."""
         own = [self.me] if self.availability.for_owner and self._own.record.covers(skill) else []
-        return sorted([*self.peers.offering(skill), *own])
+        return sorted([*(peer for peer in self.peers.offering(skill) if peer not in self.faults), *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
-        """What is known of `peer` in `skill`: own audits and what others' add; of a general question, in all skills."""
+        """What is known of `peer` in `skill`: own audits and what others' add; of a general question, in all skills.
+
+        Nothing, of who is proven to have broken the rules.
+        """
+        if peer in self.faults:
+            return Counts()
         skills = sorted(self.parameters.skills) if skill == GENERAL else (skill,)
         known = (self.evidence.counts(peer, name, wall_ms) + self.imports.counts(peer, name, wall_ms) for name in skills)
         return sum(known, Counts())
@@ -219,6 +234,7 @@ class Core:
             case PeerConnected():
                 self.peers.connect(event.peer, self._own.fresh())
                 self.following.connect(event.peer)
+                self.faults.tell(event.peer)
                 self._outbox.log("info", "peer_connected", {"peer": event.peer.hex()})
             case PeerLost():
                 self.peers_lost += 1
@@ -311,6 +327,9 @@ class Core:
                 # Only records are handed on. A peer speaks on its channel for itself, so it cannot fill the seen cache
                 # with envelopes of names that it made up.
                 raise RemoteProtocolError("relayed", "came on the channel of a peer that did not sign it")
+            if envelope.type == Fault.TYPE:
+                self._on_fault(envelope, source)
+                return
             if envelope.type == Beacon.TYPE and not self._reaches(envelope.sender):
                 raise RemoteProtocolError("unconnected", "a beacon of a peer without a channel, whom no bid could reach")
             if envelope.type not in LEDGER:
@@ -353,7 +372,16 @@ class Core:
         if envelope.sender != self.me:
             self.peers.learn(envelope, data, source)
 
+    def _on_fault(self, envelope: Envelope, source: bytes | None) -> None:
+        """A proof convinces by what is in it, whoever passes it on and however often."""
+        if envelope.to != (FAULTS if source is None else self.me):
+            raise RemoteProtocolError("recipient", "a proof is addressed to all, or to the peer on whose channel it comes")
+        spend = None if source is None else lambda: self.peers.spend_fault(source)
+        self.faults.hear(Fault.parse(envelope.body), spend)
+
     def _dispatch(self, envelope: Envelope) -> None:
+        if envelope.type in (Beacon.TYPE, Bid.TYPE) and envelope.sender in self.faults:
+            raise RemoteProtocolError("faulty", "of a peer that is proven to have broken the rules")
         if envelope.type == Beacon.TYPE:
             if envelope.to != BEACONS:
                 raise RemoteProtocolError("recipient", "a beacon is addressed to all")
@@ -393,10 +421,6 @@ class Core:
                 self.following.on_pull(envelope, message)
             case Entries():
                 self.following.on_entries(envelope, message)
-
-    def _on_second_commit_set(self, first: bytes, _second: bytes) -> None:
-        """A requester signed two sets for one round."""
-        self._outbox.log("warning", "two_commit_sets", {"peer": open_envelope(first).sender.hex()})
 
     def _raise_watermark(self, envelope: Envelope) -> None:
         """Persist, in steps, an upper bound of the issue times handled, before anything that follows from them."""
@@ -453,12 +477,6 @@ class Core:
     def _on_entry(self, entry: Entry) -> None:
         """An entry of another's ledger was verified, now or in an earlier run."""
 
-    def _on_fork(self, first: bytes, _: bytes) -> None:
-        """Two entries of one author with one number were found."""
-        author = parse_entry(first).author
-        self.faults.add(author)
-        self._outbox.log("warning", "fork", {"peer": author.hex()})
-
     # --- Restart
 
     def _restore(self) -> None:
@@ -475,6 +493,8 @@ class Core:
                 if not self.peers.restore(key, value, self.parameters.network):
                     # Too old or damaged: nothing that the table does not hold stays on disk.
                     self._outbox.emit(Persist("peers", key, None))
+            elif table == FAULT_TABLE:
+                self.faults.restore(key, value)
             elif (table, key) == ("node", b"watermark"):
                 # Never far ahead of the clock: one that went back since would leave the node deaf until it caught up.
                 self._watermark_ms = min(_number(value), self._outbox.now.wall_ms + WATERMARK_STEP_MS)

@@ -22,7 +22,8 @@ from protocol.schema import Message
 
 BEACONS = "beacons"
 RECORDS = "records"
-TOPICS = (BEACONS, RECORDS)
+FAULTS = "faults"
+TOPICS = (BEACONS, RECORDS, FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ class Outbox:
         self.sent[Beacon.TYPE] += 1
         self.effects.append(Publish(BEACONS, beacon.data))
         self.local.append(beacon.data)
+
+    def publish_fault(self, fault: Message) -> None:
+        """Seal and gossip a proof; this node has it already."""
+        data = seal(self._signer, self.network, fault.TYPE, FAULTS, fault.body(), self.now.wall_ms, LIFETIME_MS_MAX)
+        self.effects.append(Publish(FAULTS, data))
 
     def seal_record(self, record: Record) -> bytes:
         """Seal this node's own record, to be gossiped and handed to peers."""

@@ -28,6 +28,8 @@ from protocol.constants import (
     DIAL_JITTER_SHARE,
     DIALS_AT_ONCE_MAX,
     DIALS_PER_SOURCE_MAX,
+    FAULT_MS,
+    FAULTS_BURST,
     HEADS_BURST,
     HEADS_MS,
     JOIN_MS,
@@ -84,6 +86,7 @@ class Peer:
     heads: Bucket = field(default_factory=partial(Bucket, HEADS_MS, HEADS_BURST))
     pulls: Bucket = field(default_factory=partial(Bucket, PULL_MS, PULLS_BURST))
     strangers: Bucket = field(default_factory=partial(Bucket, STRANGER_MS, STRANGERS_PER_SOURCE_MAX))
+    faults: Bucket = field(default_factory=partial(Bucket, FAULT_MS, FAULTS_BURST))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -97,10 +100,20 @@ class Peer:
 
 
 class PeerTable:
-    """Bounded table of peers, keyed by public key. `evidenced` names the peers of whom there is evidence."""
+    """Bounded table of peers, keyed by public key. `evidenced` names the peers of whom there is evidence.
 
-    def __init__(self, outbox: Outbox, entropy: Callable[[int], bytes], evidenced: Callable[[], frozenset[bytes]]) -> None:
+    `suspect` is given the bytes of two records that one author may have given one number.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        entropy: Callable[[int], bytes],
+        evidenced: Callable[[], frozenset[bytes]],
+        suspect: Callable[[bytes, bytes], None],
+    ) -> None:
         self._outbox = outbox
+        self._suspect = suspect
         self._entropy = entropy
         self._evidenced = evidenced
         self._peers: dict[bytes, Peer] = {}
@@ -146,6 +159,14 @@ class PeerTable:
     def spend_pull(self, key: bytes) -> bool:
         """Count a pull of a connected peer; whether it may be answered."""
         return self._peers[key].pulls.spend(self._outbox.now.mono_ms)
+
+    def spend_fault(self, key: bytes) -> bool:
+        """Count a proof that a connected peer brought; whether it may be checked."""
+        return self._peers[key].faults.spend(self._outbox.now.mono_ms)
+
+    def met(self) -> frozenset[bytes]:
+        """To whom there is, or was, a channel."""
+        return frozenset(key for key, peer in self._peers.items() if peer.meeting is not None)
 
     def offering(self, skill: str) -> list[bytes]:
         """Connected peers whose record offers `skill`, sorted."""
@@ -215,6 +236,8 @@ class PeerTable:
         key, peer = envelope.sender, self._peers.get(envelope.sender)
         if peer is not None and record.sequence <= peer.sequence:
             if peer.record_data != data:
+                if record.sequence == peer.sequence and record != peer.record:
+                    self._suspect(peer.record_data, data)
                 raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
             if peer.record is not None:
                 return

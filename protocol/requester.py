@@ -31,7 +31,10 @@ LeaseMessage = Accept | Progress | Decline | Commit | Reveal
 
 
 class Requester:
-    """Tasks of this node as requester. `finish` is called once with each task that ended and why."""
+    """Tasks of this node as requester. `finish` is called once with each task that ended and why.
+
+    `suspect` is given the bytes of a commitment and of an opening that does not match it.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,9 @@ class Requester:
         entropy: Callable[[int], bytes],
         finish: Callable[[Task, str], None],
         ledger: OwnLedger,
+        suspect: Callable[[bytes, bytes], None],
     ) -> None:
+        self._suspect = suspect
         self._post = Post(outbox, ledger)
         self._revision = parameters.revision
         self._standing = standing
@@ -165,6 +170,7 @@ class Requester:
     def _reveal(self, task: Task, seat: Seat, reveal: Reveal) -> None:
         report = self._rounds.reveal(task, seat, reveal)
         if report is None:
+            self._suspect(seat.commit_data, task.transcript[-1])
             self._fail(task, seat, "mismatch", "opened another answer")
         elif report.answer is None and task.audit is None and not has_vote(task):
             self._seating.award_again(task, seat)

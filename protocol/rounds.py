@@ -32,7 +32,7 @@ class Rounds:
             # It crossed with the set that closed its round, by which its executor knows to commit for the next one.
             raise RemoteProtocolError("late", "a commitment for another round than the open one")
         seat.move("commit")
-        seat.round, seat.commit = commit.round, commit
+        seat.round, seat.commit, seat.commit_data = commit.round, commit, task.transcript[-1]
         self._post.log("commit", task, {"elapsed_ms": commit.inference_ms}, seat.peer)
 
     def reveal(self, task: Task, seat: Seat, reveal: Reveal) -> SeatReport | None:

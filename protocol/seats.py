@@ -65,7 +65,7 @@ class Seat:
     """One lease: who holds it, under which award, until when without a sign of life.
 
     `signs` of life renew it, but from `yields_mono_ms` on a reserve takes the seat all the same. `round` is the sealed round
-    that its answer is for, `commit` what binds its holder.
+    that its answer is for, `commit` what binds its holder and `commit_data` the envelope that proves it.
     """
 
     number: int
@@ -77,6 +77,7 @@ class Seat:
     signs: int = 0
     state: SeatState = SeatState.OFFERED
     commit: Commit | None = None
+    commit_data: bytes = b""
 
     def move(self, event: str) -> None:
         """Take an event; raises `RemoteProtocolError` if the table does not allow it."""

@@ -34,6 +34,7 @@ from protocol.events import (
 )
 from protocol.evidence import EvidenceBook
 from protocol.exercises import Exercise
+from protocol.faults import Fault
 from protocol.identity import KeySigner
 from protocol.ledger_messages import LEDGER
 from protocol.messages import DIRECT, Award, Beacon, Bid
@@ -278,7 +279,7 @@ def evidence(hits: Mapping[bytes, int], skill: str = "arith", audits: int = 10) 
 def parse(data: bytes) -> tuple[Envelope, Message]:
     """Open an envelope that the core wrote."""
     envelope = open_envelope(data)
-    kinds: dict[str, type[Message]] = {Beacon.TYPE: Beacon, Record.TYPE: Record, **DIRECT, **LEDGER}
+    kinds: dict[str, type[Message]] = {Beacon.TYPE: Beacon, Record.TYPE: Record, Fault.TYPE: Fault, **DIRECT, **LEDGER}
     return envelope, kinds[envelope.type].parse(envelope.body)
 
 

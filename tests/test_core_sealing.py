@@ -11,6 +11,7 @@ from protocol.constants import COMMITMENTS_MAX, DEADLINE_MS_DEFAULT, LEASE_MS, R
 from protocol.envelope import Envelope, open_envelope
 from protocol.errors import LocalProtocolError
 from protocol.events import Effect, PeerLost, Send
+from protocol.faults import Fault
 from protocol.identity import KeySigner
 from protocol.messages import Award, Cancel, Progress
 from protocol.outcome import OutcomeKind
@@ -116,6 +117,9 @@ def test_reveal__of_another_answer_loses_the_seat_and_stays_in_the_transcript() 
     opens(bench, others, awards[0], WRONG)
     kept = [open_envelope(data).type for data in task.transcript]
     assert kept[-1] == Reveal.TYPE
+    # What it signed proves it to everybody.
+    ((_, fault),) = sent(bench.effects, Fault)
+    assert fault.check(PARAMETERS.network) == holder(awards[0], others).public_key
     for award in awards:
         opens(bench, others, award)
     assert bench.core.rejected == {"state": 1}
@@ -353,17 +357,19 @@ def test_rounds__end_with_the_last_one() -> None:
         assert len(sent(effects, Commit)) == (1 if number + 1 < ROUNDS_MAX else 0)
 
 
-def test_second_set__for_one_round_is_refused_and_both_are_handed_on() -> None:
+def test_second_set__for_one_round_is_refused_and_proven_to_all() -> None:
     bench = Bench(("arith",))
-    seen: list[tuple[bytes, bytes]] = []
-    bench.core._execution._commitments._on_conflict = lambda first, second: seen.append((first, second))
     commit = committed(bench)
     sealed = set_of(bench, commit)
     other = replace(sealed, members=())
     assert len(sent(bench.hear(STRANGER, sealed), Reveal)) == 1
-    assert not sent(bench.hear(STRANGER, other), Reveal)
+    effects = bench.hear(STRANGER, other)
+    assert not sent(effects, Reveal)
     assert bench.core.rejected == {"conflict": 1}
-    assert [CommitSet.parse(open_envelope(data).body) for data in seen[0]] == [sealed, other]
+    ((_, fault),) = sent(effects, Fault)
+    assert fault.kind == "commit_sets"
+    assert fault.check(PARAMETERS.network) == STRANGER.public_key
+    assert {CommitSet.parse(open_envelope(data).body) for data in fault.parts} == {sealed, other}
 
 
 def test_second_set__after_one_without_us_does_not_open_it_either() -> None:

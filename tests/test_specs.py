@@ -15,13 +15,14 @@ from typing import Any, TypeAlias
 import pytest
 
 from node.limits import Limits, Rate
-from protocol import canonical, constants, evidence, gossip
+from protocol import canonical, constants, evidence, faults, gossip
 from protocol.allocation import ReceivedBid, View, _draw, _score, allocate
 from protocol.answers import answer_of
 from protocol.capability import Record
 from protocol.envelope import DOMAIN, check_for, check_fresh, envelope_id, open_envelope, seal
 from protocol.errors import RemoteProtocolError
 from protocol.evidence import Counts
+from protocol.faults import Fault
 from protocol.genesis import Genesis
 from protocol.identity import KeySigner, peer_id
 from protocol.ledger import KINDS
@@ -45,6 +46,7 @@ MESSAGES: list[tuple[str, type[Message]]] = [
     ("07-beacon.md", Beacon),
     *(("06-ledger.md", kind) for kind in LEDGER.values()),
     *(("07-beacon.md", DIRECT[name]) for name in ("bid", "bid_ack", "award")),
+    ("11-receipt.md", Fault),
     *(
         ("08-execution.md", DIRECT[name])
         for name in ("accept", "progress", "decline", "cancel", "commit", "commit_set", "reveal")
@@ -327,7 +329,7 @@ def test_message__has_the_fields_and_rules_of_its_spec(name: str, kind: type[Mes
 
 
 def test_messages__are_all_specified() -> None:
-    assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Beacon.TYPE, *DIRECT, *LEDGER}
+    assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Beacon.TYPE, Fault.TYPE, *DIRECT, *LEDGER}
     listed = {word for row in table("03-envelope.md", "type", "to", "document") for word in re.findall(r"\w+", row[0])}
     assert listed == {kind.TYPE for _, kind in MESSAGES}
 
@@ -351,6 +353,13 @@ def test_seat_table__is_that_of_the_code() -> None:
     cells = {(row[0], event): to for row in found[1:] for event, to in zip(events, row[1:], strict=True) if to}
     assert cells == {(state.value, event): to.value for (state, event), to in SEAT.items()}
     assert [row[0] for row in found[1:]] == [state.value for state in SeatState]
+
+
+def test_fault_kinds__are_those_of_the_code() -> None:
+    rows = table("11-receipt.md", "kind", "parts", "holds if")
+    assert [(kind, tuple(parts.split(", "))) for kind, parts, _ in rows] == [
+        (kind, faults.KINDS[kind].parts) for kind in faults.KINDS
+    ]
 
 
 def test_outcomes__are_those_of_the_code() -> None:
