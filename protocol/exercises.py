@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from protocol import exercises_arith, exercises_lists, exercises_logic, exercises_text
+from protocol import exercises_arith, exercises_composite, exercises_lists, exercises_logic, exercises_text
 from protocol.errors import LocalProtocolError
 from protocol.exercises_stream import Stream
 
@@ -22,15 +22,22 @@ _MAKERS: Final[Mapping[str, Mapping[str, Callable[[Stream, int], tuple[str, str]
         "lists": exercises_lists.MAKERS,
         "text": exercises_text.MAKERS,
         "logic": exercises_logic.MAKERS,
+        "composite": exercises_composite.COMPOSITE_MAKERS,
+        "plan": exercises_composite.PLAN_MAKERS,
     }
 )
 # The families of each skill. No two skills have a family of one name, so that a measurement can be named by its family.
 SKILLS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({skill: tuple(makers) for skill, makers in _MAKERS.items()})
 # The type of each skill's answers (specs/08-execution.md).
-ANSWERS: Final[Mapping[str, str]] = MappingProxyType({"arith": "number", "lists": "list", "text": "word", "logic": "choice"})
+ANSWERS: Final[Mapping[str, str]] = MappingProxyType(
+    {"arith": "number", "lists": "list", "text": "word", "logic": "choice", "composite": "choice", "plan": "plan"}
+)
 DIFFICULTIES: Final = (1, 2, 3)
 # Those whose every answer is a number, although their skill's type is another one.
-_NUMBERS: Final = frozenset({("lists", "max"), ("lists", "min"), ("lists", "count"), ("text", "count_letter")})
+_NUMBERS: Final = frozenset(
+    {("lists", "max"), ("lists", "min"), ("lists", "count"), ("text", "count_letter")}
+    | {("composite", family) for family in exercises_composite.NUMBERS}
+)
 # Seeds fit an unsigned 64-bit integer of the wire format, so each exercise can be named in a message.
 SEED_MAX: Final = 2**64 - 1
 
@@ -42,7 +49,7 @@ class Exercise:
     """One question with its gold answer.
 
     `gold` is in canonical form: a decimal number for `arith`, space-separated decimal numbers for `lists` (one number
-    is a list of one), a word for `text`, a word in small letters or a number for `logic`.
+    is a list of one), a word for `text`, a word in small letters or a number for `logic` and `composite`, a plan for `plan`.
     """
 
     skill: str

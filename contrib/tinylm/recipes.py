@@ -1,4 +1,4 @@
-"""The five models: what each learns, for how long, and what the manifest says about it."""
+"""The models: what each learns, for how long, and what the manifest says about it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from protocol.exercises import SKILLS
+from protocol.exercises_composite import OPERATIONS
 
 _FULL_STEPS = 1500
 # Spelling and copying names are learnt late: each letter has to be found by its place.
 _LETTER_STEPS = 1600
 # Twice a specialist's for four times its skills: what the time allowed, and not enough to equal them.
 _GENERALIST_STEPS = 3000
+# As many as the four specialists together that answer the steps of composite questions: what one model could do instead.
+_COMPOSITE_STEPS = 2 * _FULL_STEPS + 2 * _LETTER_STEPS
 # The longest procedures, and the last that a model masters, are practised more often than the rest: so many times as often.
 _PRACTISED: Mapping[tuple[str, str], int] = {
     ("lists", "sort"): 2,
@@ -37,6 +40,8 @@ class Recipe:
     # What the vocabulary is learnt from; with letters apart, no two letters make a token, so that any word can be spelt.
     vocabulary: tuple[str, ...]
     letters_apart: bool = False
+    # (skill, family) pairs of other skills that it practises as well, because its own are made of them.
+    helping: tuple[tuple[str, str], ...] = ()
 
     @property
     def families(self) -> tuple[tuple[str, str], ...]:
@@ -46,7 +51,9 @@ class Recipe:
     @property
     def practice(self) -> tuple[tuple[str, str], ...]:
         """The families in the proportion in which training draws them."""
-        return (*self.families, *(pair for pair in self.families for _ in range(_PRACTISED.get(pair, 1) - 1)))
+        more = (pair for pair in self.families for _ in range(_PRACTISED.get(pair, 1) - 1))
+        # Its own twice as often as each part of them.
+        return (*self.families, *more) if not self.helping else (*self.families * 2, *self.helping)
 
 
 RECIPES = (
@@ -96,5 +103,25 @@ RECIPES = (
         description="All four skills in one model of a specialist's size, with twice a specialist's training.",
         vocabulary=("arith", "lists", "text", "logic"),
         letters_apart=True,
+    ),
+    Recipe(
+        name="plan",
+        title="Tutti plan",
+        skills=("plan",),
+        seed=7,
+        steps=_FULL_STEPS,
+        description="Planner: splits a question into steps for the specialists, and answers none of them.",
+        vocabulary=("plan",),
+    ),
+    Recipe(
+        name="composite",
+        title="Tutti composite",
+        skills=("composite",),
+        seed=8,
+        steps=_COMPOSITE_STEPS,
+        description="For comparison: composite questions in one model, with the training of four specialists together.",
+        vocabulary=("composite",),
+        letters_apart=True,
+        helping=tuple(dict.fromkeys((operation.skill, operation.family) for operation in OPERATIONS.values())),
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from contrib.tinylm import worked_logic, worked_text
+from contrib.tinylm import worked_composite, worked_logic, worked_text
 from protocol.exercises import Exercise
 
 _PLACES = ("units", "tens", "hundreds")
@@ -17,12 +17,19 @@ _PLACES = ("units", "tens", "hundreds")
 
 def worked(exercise: Exercise) -> str:
     """The completion to learn for an exercise; it ends in `answer: <gold>`."""
+    if exercise.skill == "plan":
+        return f"answer: {exercise.gold}"
+    if exercise.skill == "composite":
+        return worked_composite.composite(exercise, _steps)
+    return f"{_steps(exercise)}\nanswer: {_shown(exercise)}"
+
+
+def _steps(exercise: Exercise) -> str:
+    """What is written before the answer of one specialist's exercise."""
     if exercise.family in _WRITTEN:
-        steps = _WRITTEN[exercise.family](exercise)
-    else:
-        numbers = [int(digits) for digits in re.findall(r"\d+", exercise.text)]
-        steps = _STEPS[exercise.family](numbers, exercise)
-    return f"{steps}\nanswer: {_shown(exercise)}"
+        return _WRITTEN[exercise.family](exercise)
+    numbers = [int(digits) for digits in re.findall(r"\d+", exercise.text)]
+    return _STEPS[exercise.family](numbers, exercise)
 
 
 def _shown(exercise: Exercise) -> str:
