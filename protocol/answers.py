@@ -12,6 +12,7 @@ import unicodedata
 from typing import Final
 
 from protocol.constants import ANSWER_SIZE_MAX, TEXT_SIZE_MAX
+from protocol.plan import canonical_plan
 
 MARK: Final = "answer:"
 _LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -24,7 +25,7 @@ _LIST_SEPARATORS: Final = re.compile(r"[\s,;]+")
 
 
 def canonical_answer(kind: str, text: str) -> str | None:
-    """The canonical form of `text` as a "number", "list" (of numbers), "word", "choice" or "text"; None if it has none."""
+    """The form of `text` as a "number", "list" of numbers, "word", "choice", "plan" or "text"; None if it has none."""
     if kind == "number":
         return _number(text.strip().rstrip("."))
     if kind == "list":
@@ -33,6 +34,8 @@ def canonical_answer(kind: str, text: str) -> str | None:
         return _word(text)
     if kind == "choice":
         return _choice(text)
+    if kind == "plan":
+        return canonical_plan(text)
     return _text(text)
 
 

@@ -170,6 +170,20 @@ DEADLINE_MS_MAX: Final = 110_000
 LEASES_MAX: Final = 64
 TASKS_MAX: Final = 256
 
+# --- Plans (specs/09-plans.md)
+# Planners of a question, and the most that may be asked for: each costs an inference and, where it differs, a plan's steps.
+PLANNERS_DEFAULT: Final = 3
+PLANNERS_MAX: Final = 5
+# What a small model still writes without a slip; each step costs a committee, and each after another costs time.
+PLAN_STEPS_MAX: Final = 8
+PLAN_DEPTH_MAX: Final = 6
+PLAN_STEP_SIZE_MAX: Final = 512
+# The longest list of which an item can be named.
+PLAN_ITEM_MAX: Final = 99
+# Tokens of all plans of a question together, as the executors say: as many as the longest answer that a skill may ask for, for
+# each seat that may be awarded. A plan whose next step could go beyond it fails.
+PLAN_TOKENS_MAX: Final = 65_536
+
 # --- Evidence and audits (specs/06-ledger.md)
 # Known-answer questions a peer gets in a skill before its weight counts as settled: ten separate .9 from .3 almost surely.
 AUDITS_TARGET: Final = 10
@@ -300,6 +314,10 @@ assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
 assert BEACON_MS < BEACON_SHARE_MS
 assert BEACON_SHARE_BURST < BEACONS_BURST <= UNKNOWN_BEACONS_BURST
 assert SEATS_DEFAULT < AWARDS_MAX
+assert PLANNERS_DEFAULT <= PLANNERS_MAX < SEATS_MAX
+assert PLAN_DEPTH_MAX <= PLAN_STEPS_MAX
+assert PLAN_STEP_SIZE_MAX <= ANSWER_SIZE_MAX <= QUESTION_SIZE_MAX
+assert PLAN_TOKENS_MAX == AWARDS_MAX * TOKENS_MAX
 assert LEASES_MAX < COMMITMENTS_MAX
 assert REVEAL_MS_MAX * REVEAL_SHARE < DEADLINE_MS_DEFAULT
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX

@@ -32,6 +32,8 @@ SKILLS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({skill: tuple(ma
 ANSWERS: Final[Mapping[str, str]] = MappingProxyType(
     {"arith": "number", "lists": "list", "text": "word", "logic": "choice", "composite": "choice", "plan": "plan"}
 )
+# Skills whose questions take one step: the others ask for several of these at once.
+ONE_STEP: Final = tuple(skill for skill in SKILLS if skill not in ("composite", "plan"))
 DIFFICULTIES: Final = (1, 2, 3)
 # Those whose every answer is a number, although their skill's type is another one.
 _NUMBERS: Final = frozenset(

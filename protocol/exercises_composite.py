@@ -1,7 +1,7 @@
 """Exercises of the skills `composite` and `plan`: questions whose steps need different skills, and the plans that answer them.
 
-A family is a list of ways to ask one thing and the operations that answer it. Both skills ask the same: for `composite` the gold
-answer is the last operation's value, for `plan` it is the canonical plan of specs/09-plans.md. Each step is worded as the
+A family is a list of ways to ask one thing and the operations that answer it. Both skills ask the same: for `composite` the
+gold answer is the last operation's value, for `plan` it is the canonical plan of specs/09-plans.md. Each step is worded as the
 exercises of its own skill are, with numbers and words that they practise, so that whoever earned a weight there can do it.
 """
 
@@ -63,9 +63,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "even": Operation("logic", "parity", "Is {0} even?", _of_list(lambda n: "no" if n[0] % 2 else "yes")),
         "larger": Operation("logic", "compare", "Which number is larger: {0} or {1}?", _of_two(max)),
         "smaller": Operation("logic", "compare", "Which number is smaller: {0} or {1}?", _of_two(min)),
-        "greater": Operation(
-            "logic", "compare", "Is {0} greater than {1}?", _of_two(lambda a, b: "yes" if a > b else "no")
-        ),
+        "greater": Operation("logic", "compare", "Is {0} greater than {1}?", _of_two(lambda a, b: "yes" if a > b else "no")),
         "letters": Operation(
             "text", "count_letter", "Count the letter {0} in {1}.", lambda arguments: str(arguments[1].count(arguments[0]))
         ),
@@ -168,7 +166,7 @@ def _two_lists(stream: Stream, difficulty: int) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """What the questions of a family hold, and the ways to ask: phrasings that mean the same, with the steps that answer them."""
+    """What the questions of a family hold, and the ways to ask: phrasings of one meaning, with the steps that answer them."""
 
     fields: Callable[[Stream, int], dict[str, str]]
     ways: tuple[tuple[tuple[str, ...], Steps], ...]

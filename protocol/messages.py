@@ -40,7 +40,7 @@ class Beacon(StepMessage):
     TYPE: ClassVar[str] = "beacon"
     RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {
         "skill": _SKILL,
-        "answer": one_of("number", "list", "word", "choice", "text"),
+        "answer": one_of("number", "list", "word", "choice", "plan", "text"),
         "input_hash": raw(ID_SIZE),
         "seats": integer(1, SEATS_MAX),
         "tokens_max": integer(1, TOKENS_MAX),

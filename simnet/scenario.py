@@ -128,8 +128,8 @@ def run(settings: Settings) -> Report:
 
 
 def questions(seed: int, count: int) -> list[exercises.Exercise]:
-    """`count` exercises, skills in turn, the rest drawn from `seed`."""
-    draws, skills = Stream(seed, "questions"), sorted(exercises.SKILLS)
+    """`count` exercises of one step, skills in turn, the rest drawn from `seed`."""
+    draws, skills = Stream(seed, "questions"), sorted(exercises.ONE_STEP)
     return [
         exercises.generate(skills[index % len(skills)], 1 + draws.below(3), int.from_bytes(draws.bytes(8), "big"))
         for index in range(count)

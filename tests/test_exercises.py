@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import LocalProtocolError
-from protocol.exercises import DIFFICULTIES, SEED_MAX, SKILLS, Exercise, generate
+from protocol.exercises import DIFFICULTIES, ONE_STEP, SEED_MAX, SKILLS, Exercise, generate
 from protocol.exercises_logic import CATEGORIES
 from simnet.reading import read
 
@@ -64,7 +64,7 @@ def solve_by_reading(text: str) -> str:
 SOLVERS = {"arith": solve_arith, "lists": solve_lists, "text": solve_by_reading, "logic": solve_by_reading}
 
 
-@pytest.mark.parametrize(("skill", "family"), FAMILIES)
+@pytest.mark.parametrize(("skill", "family"), [pair for pair in FAMILIES if pair[0] in ONE_STEP])
 @given(difficulty=difficulties, seed=seeds)
 def test_gold__is_what_an_independent_reader_computes_from_the_text(
     skill: str, family: str, difficulty: int, seed: int
@@ -117,8 +117,10 @@ def test_categories__share_no_word() -> None:
 # These digests are what another implementation must reach: they pin every draw and every template.
 VECTOR_DIGESTS = {
     "arith": "93ccd8464c8b604a5c95ebeaa49e01871b8dff406b75a09f4c18a8facfaa700c",
+    "composite": "f5250e6ec30f6afc78501a146dce70c6280c06bc96d3d95b7168113f1b923df1",
     "lists": "8ba9fe92c2666c1be56097eb7071840f3cf0e6eccd66d073891ec995c4af2ad7",
     "logic": "cb525170a0991f3cc0503417902aa9053bdc08a143becd5ab99769cdc1535048",
+    "plan": "b27db0201a1de5d9f2302ae2a28b820e9b34e73732db712d757d4af8992ffc14",
     "text": "b77bc92177cbd0d14622169575d163fb18fad6dd00eb4670d5b48a3a57e28681",
 }
 

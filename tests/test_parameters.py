@@ -111,7 +111,7 @@ def test_exercises__of_a_later_version_audit_nothing_and_break_nothing() -> None
     assert SKILL.audited_by == (("arith", "add"),)
 
 
-@pytest.mark.parametrize("answer", ["number", "list", "word", "choice", "text"])
+@pytest.mark.parametrize("answer", ["number", "list", "word", "choice", "plan", "text"])
 def test_exercises__whose_answers_the_skill_cannot_hold_are_refused(answer: str) -> None:
     for skill, families in exercises.SKILLS.items():
         for family in families:

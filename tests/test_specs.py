@@ -17,7 +17,7 @@ import pytest
 from node.limits import Limits, Rate
 from protocol import canonical, constants, evidence, faults, gossip
 from protocol.allocation import ReceivedBid, View, _draw, _score, allocate
-from protocol.answers import answer_of
+from protocol.answers import answer_of, canonical_answer
 from protocol.capability import Record
 from protocol.envelope import DOMAIN, check_for, check_fresh, envelope_id, open_envelope, seal
 from protocol.errors import RemoteProtocolError
@@ -501,6 +501,13 @@ def test_answer_examples__hold() -> None:
     for line in lines.splitlines():
         kind, output, answer = line.split(" | ") if " | " in line else line.split("|")
         assert answer_of(kind.strip(), output) == (None if answer == "-" else answer), line
+
+
+def test_plan_examples__hold() -> None:
+    (lines,) = blocks("09-plans.md", "plans")
+    for line in lines.splitlines():
+        text, form = (part.replace(" / ", "\n") for part in line.split(" | "))
+        assert canonical_answer("plan", text) == (None if form == "-" else form), line
 
 
 def test_white_space__is_that_of_the_code() -> None:

@@ -22,6 +22,7 @@ from contrib.tinylm.shape import Shape
 from contrib.tinylm.train import BATCH_TOKENS, train
 from contrib.tinylm.vocabulary import Vocabulary, learn
 from contrib.tinylm.worked import worked
+from protocol.exercises import ONE_STEP, SKILLS, Exercise
 
 _HELD_OUT_PER_FAMILY = 300
 
@@ -67,7 +68,7 @@ def _make(recipe: Recipe, work: Path, out: Path, threads: int) -> None:
     quantised = work / f"{recipe.name}-{export.QUANTISATION}.gguf"
     export.write(whole, recipe.title, vocabulary, shape, tensors)
     export.quantise(whole, quantised)
-    scores = evaluate(quantised, questions)
+    scores = evaluate(quantised, _measured(recipe, questions))
     # Both change at the end and one right after the other: until then the old file stands beside the old manifest.
     entry = manifest.entry(recipe, quantised, shape, trained, threads, scores)
     shutil.move(quantised, out / quantised.name)
@@ -78,9 +79,15 @@ def _make(recipe: Recipe, work: Path, out: Path, threads: int) -> None:
 def _measure(recipe: Recipe, out: Path) -> None:
     """Only the measured part of a manifest's entry, for when there are new families."""
     entry = manifest.load(out)[recipe.name]
-    scores = evaluate(out / entry["file"], held_out(_HELD_OUT_PER_FAMILY))
+    scores = evaluate(out / entry["file"], _measured(recipe, held_out(_HELD_OUT_PER_FAMILY)))
     manifest.save(out, {**entry, **manifest.measured(recipe, scores)})
     _log_scores(recipe, scores)
+
+
+def _measured(recipe: Recipe, questions: Mapping[str, list[Exercise]]) -> dict[str, list[Exercise]]:
+    """Every question of one step, and those of several steps for who learnt them: the others are at nought there."""
+    skills = dict.fromkeys((*ONE_STEP, *recipe.skills))
+    return {family: questions[family] for skill in skills for family in SKILLS[skill]}
 
 
 def _log_scores(recipe: Recipe, scores: Mapping[str, Score]) -> None:

@@ -18,7 +18,9 @@ def _readers() -> Iterator[tuple[re.Pattern[str], Steps]]:
             for phrasing in phrasings:
                 # Odd parts are the names of fields.
                 parts = _FIELD.split(phrasing)
-                read = [f"(?P<{part}>{_KINDS.get(part, '[0-9]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)]
+                read = [
+                    f"(?P<{part}>{_KINDS.get(part, '[0-9]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
+                ]
                 yield re.compile("".join(read)), steps
 
 
@@ -33,9 +35,7 @@ def composite(exercise: Exercise, step_written: Callable[[Exercise], str]) -> st
     return "\n".join([*(f"{written}\n= {value}" for written, value in before), f"{last[0]}\nanswer: {last[1]}"])
 
 
-def _written(
-    steps: Steps, fields: Mapping[str, str], step_written: Callable[[Exercise], str]
-) -> Iterator[tuple[str, str]]:
+def _written(steps: Steps, fields: Mapping[str, str], step_written: Callable[[Exercise], str]) -> Iterator[tuple[str, str]]:
     for step in solution(steps, fields):
         operation = OPERATIONS[step.operation]
         written = step_written(Exercise(operation.skill, operation.family, step.text, step.value))
