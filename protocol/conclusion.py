@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from protocol.evidence import Counts
-from protocol.outcome import BidReport, Outcome, OutcomeKind, SeatReport
+from protocol.outcome import BidReport, Outcome, OutcomeKind
 from protocol.seats import SeatState
 from protocol.task import Phase, Task
-from protocol.vote import Tally, Vote, tally
+from protocol.vote import Tally, tally
 
 
 def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
@@ -16,7 +16,7 @@ def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
     result: Tally | None = None
     answer: str | None = None
     if voted:
-        result = tally(task.id, [_vote(task, report) for report in counted], _silent(task))
+        result = tally(task.id, task.cast(), task.owed(seat for seat in task.seats if seat.state is SeatState.FAILED))
         answer = result.answer
     else:
         answered = [report for report in counted if report.answer is not None]
@@ -40,6 +40,10 @@ def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
         view=task.view_hash,
         bids=_bid_reports(task),
         seats=tuple(task.reports),
+        rounds=task.round,
+        gate=task.gate,
+        further=task.further,
+        stopped=task.stopped,
         calibration_ms=opened_mono_ms - task.begun_mono_ms,
         latency_ms=mono_ms - task.begun_mono_ms,
         inference_ms=max((report.inference_ms for report in counted), default=0),
@@ -47,20 +51,6 @@ def outcome_of(task: Task, reason: str, mono_ms: int) -> Outcome:
         bytes_total=task.bytes_total,
         tokens=sum(report.prompt_tokens + report.completion_tokens for report in task.reports),
     )
-
-
-def _vote(task: Task, report: SeatReport) -> Vote:
-    clusters = task.view.clusters if task.view is not None else {}
-    return Vote(report.peer, report.answer, report.weight, clusters.get(report.peer))
-
-
-def _silent(task: Task) -> list[Vote]:
-    """Who held a seat and never answered, with the weight that it would have had."""
-    view = task.view
-    if view is None:
-        return []
-    lost = [seat.holder for seat in task.seats if seat.state is SeatState.FAILED]
-    return [Vote(bid.bidder, None, view.of(bid).weight(task.options), view.clusters.get(bid.bidder)) for bid in lost]
 
 
 def _bid_reports(task: Task) -> tuple[BidReport, ...]:

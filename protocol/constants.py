@@ -163,6 +163,17 @@ REVEAL_MS_MAX: Final = 2_000
 REVEAL_SHARE: Final = 4
 # Sealed rounds of a step: the first answers, who comes late, further seats where the margin is thin, revisions.
 ROUNDS_MAX: Final = 8
+# Who is at most this much later than what decides a question is still heard, so that dissent is seen: on one machine or in one
+# house models of one kind differ by less.
+STRAGGLE_MS: Final = 25
+# One node is asked alone if the others together weigh less, or from this expected accuracy on (.95, in units of 2^-16) if
+# nobody weighs as much; one in this many of such questions goes to the whole committee all the same.
+GATE_MEAN: Final = 62_259
+GATE_CHECK: Final = 8
+# A lead below this many thousandths of all support is worth asking more, up to so many further seats: two more votes of the
+# mean weight overturn a lead of a fifth among three or four.
+MARGIN_THIN: Final = 200
+EXTRA_SEATS_MAX: Final = 2
 # Sealed answers that an executor keeps until their tasks are over, opened ones too: a second set is told from the first.
 COMMITMENTS_MAX: Final = 1_024
 DEADLINE_MS_DEFAULT: Final = 60_000
@@ -319,6 +330,8 @@ assert PLAN_DEPTH_MAX <= PLAN_STEPS_MAX
 assert PLAN_STEP_SIZE_MAX <= ANSWER_SIZE_MAX <= QUESTION_SIZE_MAX
 assert PLAN_TOKENS_MAX == AWARDS_MAX * TOKENS_MAX
 assert LEASES_MAX < COMMITMENTS_MAX
+assert STRAGGLE_MS < REVEAL_MS_MAX
+assert SEATS_DEFAULT + EXTRA_SEATS_MAX <= AWARDS_MAX <= SEATS_MAX
 assert REVEAL_MS_MAX * REVEAL_SHARE < DEADLINE_MS_DEFAULT
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX
 assert TOKENS_GENERAL <= TOKENS_MAX

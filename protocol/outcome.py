@@ -19,6 +19,15 @@ class OutcomeKind(enum.Enum):
     DEADLINE = "deadline"
 
 
+class Gate(enum.Enum):
+    """Whether one very reliable node was asked alone."""
+
+    COMMITTEE = "committee"
+    ALONE = "alone"
+    CHECKED = "checked"
+    WIDENED = "widened"
+
+
 @dataclass(frozen=True, slots=True)
 class BidReport:
     """A bid and what the requester knew of the bidder when it allocated.
@@ -60,8 +69,10 @@ class Outcome:
     """The end of one task.
 
     `answer` is canonical when `voted`; otherwise it is the text of the most trusted node that answered. `view` is the hash
-    that the awards carry, `latency_ms` runs from the request to this outcome, `inference_ms` is the longest time that an
-    executor whose answer counted reported, `messages` and `bytes_total` are envelopes sent and received for this task.
+    that the awards carry, `rounds` are those that were sealed, `further` the seats that a thin margin asked for, `stopped`
+    says that somebody was not waited for who could change nothing. `latency_ms` runs from the request to this outcome,
+    `inference_ms` is the longest time that an executor whose answer counted reported, `messages` and `bytes_total` are
+    envelopes sent and received for this task.
     """
 
     task: bytes
@@ -75,6 +86,10 @@ class Outcome:
     view: bytes
     bids: tuple[BidReport, ...]
     seats: tuple[SeatReport, ...]
+    rounds: int
+    gate: Gate
+    further: int
+    stopped: bool
     calibration_ms: int
     latency_ms: int
     inference_ms: int

@@ -111,7 +111,7 @@ class Requester:
         task.count(envelope.size)
         task.transcript.append(envelope.data)
         if task.phase is Phase.BIDDING:
-            self._post.send(task, bidder, BidAck(bid.task, bid.plan, bid.step, envelope.id))
+            task.acks[bidder] = self._post.send(task, bidder, BidAck(bid.task, bid.plan, bid.step, envelope.id)).data
         self._post.log("bid", task, {"queued": bid.queued}, bidder)
 
     def _window_closes(self, task: Task) -> bool:
@@ -203,12 +203,18 @@ class Requester:
         self._seating.award_again(task, seat)
 
     def _settle(self, task: Task) -> None:
-        """Close the round if nobody else is waited for, and end the task when no seat is open any more."""
+        """Close the round if nobody else is waited for, and end the task when nothing can change its answer any more."""
         if task.phase is not Phase.RUNNING or task.step_id not in self._tasks:
             return
         self._rounds.close_if_due(task)
-        if not any(seat.open for seat in task.seats):
-            self._end(task, "settled")
+        if not self._rounds.stops(task) or self._seating.ask_more(task):
+            return
+        for seat in task.seats:
+            if seat.open:
+                # No fault of its holder's: nothing that it says could change anything.
+                task.stopped = True
+                self._take_back(task, seat, "unneeded", "not needed")
+        self._end(task, "settled")
 
     # --- Time
 
@@ -223,8 +229,7 @@ class Requester:
             return min(task.ends_mono_ms, task.opened_mono_ms + window_ms)
         due = [seat.expires_mono_ms for seat in task.seats if seat.open and seat.state is not SeatState.COMMITTED]
         due += [seat.yields_mono_ms for seat in task.seats if self._seating.may_yield(task, seat)]
-        closes_ms = self._rounds.deadline_ms(task)
-        return min([task.ends_mono_ms, *due, *([] if closes_ms is None else [closes_ms])])
+        return min([self._rounds.deadline_ms(task), *due])
 
     def advance(self) -> None:
         """Close windows and rounds, expire leases, end tasks at their deadline."""
@@ -234,7 +239,7 @@ class Requester:
             elif task.phase is Phase.BIDDING and self._window_closes(task):
                 if not self._seating.award(task):
                     self._end(task, "no_bids")
-            elif task.phase is Phase.RUNNING:
+            elif task.phase is Phase.RUNNING and self._next_ms(task) <= self._post.mono_ms:
                 for seat in list(task.seats):
                     if self._over(task, seat):
                         self._expire(task, seat)
@@ -249,10 +254,13 @@ class Requester:
                 continue
             if seat.at_work and (enough or seat.yields_mono_ms <= self._post.mono_ms):
                 self._standing.rest(seat.peer)
-            seat.move("expired")
-            task.reports.append(SeatReport(seat.number, seat.peer, "deadline"))
-            self._post.cancel(task, seat.peer, seat.award_id)
+            self._take_back(task, seat, "expired", "deadline")
         self._end(task, "deadline")
+
+    def _take_back(self, task: Task, seat: Seat, event: str, reason: str) -> None:
+        seat.move(event)
+        task.reports.append(SeatReport(seat.number, seat.peer, reason))
+        self._post.cancel(task, seat.peer, seat.award_id)
 
     def _over(self, task: Task, seat: Seat) -> bool:
         """Whether a seat's holder let its time run out; who has committed waits for the others."""

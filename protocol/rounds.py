@@ -9,13 +9,14 @@ from typing import Final
 
 from protocol.answers import is_canonical
 from protocol.ballot import Commit, CommitSet, Reveal
-from protocol.constants import REVEAL_MS_MAX, REVEAL_SHARE, ROUNDS_MAX
+from protocol.constants import REVEAL_MS_MAX, REVEAL_SHARE, ROUNDS_MAX, STRAGGLE_MS
 from protocol.errors import RemoteProtocolError
 from protocol.outcome import SeatReport
 from protocol.post import Post
 from protocol.sealing import commitment
 from protocol.seats import Seat, SeatState
-from protocol.task import Phase, Task
+from protocol.stopping import decided, worth_opening
+from protocol.task import Task
 
 _SEALABLE: Final = SeatState.COMMITTED
 
@@ -69,8 +70,9 @@ class Rounds:
         """Sign the set of the open round if no further commitment is waited for."""
         bound = [seat for seat in task.seats if seat.state is _SEALABLE]
         at_work = [seat for seat in task.seats if seat.at_work]
-        if not bound or task.round >= ROUNDS_MAX or (at_work and self._post.mono_ms < seals_mono_ms(task)):
+        if not bound or task.round >= ROUNDS_MAX or (at_work and not self._closes_early(task, bound, at_work)):
             return
+        task.closes_mono_ms = None
         members = tuple(sorted((seat.peer, seat.commit.commitment) for seat in bound if seat.commit is not None))
         step = task.step_id
         sealed = CommitSet(step.task, step.plan, step.step, task.round, members)
@@ -82,11 +84,39 @@ class Rounds:
             seat.move("set")
             seat.expires_mono_ms = self._post.mono_ms + REVEAL_MS_MAX
 
-    def deadline_ms(self, task: Task) -> int | None:
-        """When a round closes that waits for slow seats."""
-        if task.phase is Phase.RUNNING and task.round < ROUNDS_MAX and any(seat.state is _SEALABLE for seat in task.seats):
-            return seals_mono_ms(task)
-        return None
+    def _closes_early(self, task: Task, bound: list[Seat], at_work: list[Seat]) -> bool:
+        """Whether those who are at work need not be waited for; a last round is kept for them."""
+        if self._post.mono_ms >= seals_mono_ms(task):
+            return True
+        enough = (
+            task.answer_kind != "text"
+            and task.round + 1 < ROUNDS_MAX
+            and worth_opening(task.id, task.cast(), task.owed(bound), task.owed(at_work))
+        )
+        task.closes_mono_ms = self._soon(task.closes_mono_ms) if enough else None
+        return task.closes_mono_ms is not None and task.closes_mono_ms <= self._post.mono_ms
+
+    def stops(self, task: Task) -> bool:
+        """Whether the task is over: nobody owes an answer, or none that is owed could change the result.
+
+        An audit waits for all whom it examines.
+        """
+        owed = [seat for seat in task.seats if seat.open]
+        if not owed:
+            return True
+        over = task.audit is None and task.answer_kind != "text" and decided(task.id, task.cast(), task.owed(owed))
+        task.stops_mono_ms = self._soon(task.stops_mono_ms) if over else None
+        return task.stops_mono_ms is not None and task.stops_mono_ms <= self._post.mono_ms
+
+    def _soon(self, known_ms: int | None) -> int:
+        return self._post.mono_ms + STRAGGLE_MS if known_ms is None else known_ms
+
+    def deadline_ms(self, task: Task) -> int:
+        """When a round closes or a task ends whatever others are still at, its deadline at the latest."""
+        due = [at_ms for at_ms in (task.closes_mono_ms, task.stops_mono_ms) if at_ms is not None]
+        if task.round < ROUNDS_MAX and any(seat.state is _SEALABLE for seat in task.seats):
+            due.append(seals_mono_ms(task))
+        return min([task.ends_mono_ms, *due])
 
 
 def seals_mono_ms(task: Task) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import deque
 
 from protocol.allocation import Assignment, ReceivedBid, View, allocate
-from protocol.constants import ACCEPT_MS_MAX, AWARDS_MAX, LEASE_MS, ROUNDS_MAX, SEAT_SHARE, SEATS_DEFAULT
+from protocol.constants import ACCEPT_MS_MAX, AWARDS_MAX, EXTRA_SEATS_MAX, LEASE_MS, ROUNDS_MAX, SEAT_SHARE, SEATS_DEFAULT
 from protocol.messages import Award
+from protocol.outcome import Gate
 from protocol.post import Post
+from protocol.rounds import seals_mono_ms
 from protocol.seats import Seat
 from protocol.standing import Standing
+from protocol.stopping import alone, is_checked, is_thin
 from protocol.task import Phase, Task
+from protocol.vote import Vote, tally
 
 
 class Seating:
@@ -26,29 +30,67 @@ class Seating:
         if not assignment.seats:
             return False
         task.phase, task.reserves = Phase.RUNNING, deque(assignment.reserves)
-        # Free text is not voted: one seat, the most trusted bidder, and the next one only if it fails.
-        count = 1 if task.answer_kind == "text" else len(assignment.seats)
-        task.reserves.extendleft(reversed(assignment.seats[count:]))
-        for number, bid in enumerate(assignment.seats[:count]):
+        asked = self._asked(task, assignment.seats)
+        task.reserves.extendleft(bid for bid in reversed(assignment.seats) if bid not in asked)
+        for number, bid in enumerate(asked):
             self._offer(task, number, bid)
         return True
 
+    def _asked(self, task: Task, committee: tuple[ReceivedBid, ...]) -> tuple[ReceivedBid, ...]:
+        """Who of a committee is asked at once; the others follow if nothing comes of it."""
+        if task.answer_kind == "text":
+            # Free text is not voted: the most trusted bidder, and the next one only if it fails.
+            return committee[:1]
+        place = None
+        if task.audit is None and task.view is not None:
+            clusters = task.view.clusters
+            votes = [Vote(bid.bidder, None, task.weight(bid), clusters.get(bid.bidder)) for bid in committee]
+            place = alone(votes, [task.view.of(bid).mean(task.options) for bid in committee])
+        if place is None:
+            return committee
+        task.gate = Gate.CHECKED if is_checked([ack for _, ack in sorted(task.acks.items())]) else Gate.ALONE
+        return committee if task.gate is Gate.CHECKED else (committee[place],)
+
     def award_again(self, task: Task, seat: Seat) -> None:
         """Offer a seat that brought no answer to the next bidder who may change something."""
+        numbers = [seat.number]
+        if task.gate is Gate.ALONE:
+            # The one that was to do alone did not: its committee has lost time already.
+            task.gate = Gate.WIDENED
+            numbers = list(range(SEATS_DEFAULT))
+        for number in numbers:
+            bid = self._next(task)
+            # A vote without a weight changes nothing where one with a weight is there or may come: whoever earned nothing
+            # is asked only then, or a crowd of new names could make a question wait for each of them in turn.
+            if bid is None or not (task.weight(bid) > 0 or task.audit is not None or not has_vote(task)):
+                return
+            task.reserves.popleft()
+            self._offer(task, number, bid)
+
+    def ask_more(self, task: Task) -> bool:
+        """Offer further seats, once, to bidders with a weight if the margin is thin; whether there were any."""
+        if task.audit is not None or task.answer_kind == "text" or task.further:
+            return False
+        if self._post.mono_ms >= seals_mono_ms(task) or not is_thin(tally(task.id, task.cast())):
+            return False
+        number = 1 + max(seat.number for seat in task.seats)
+        while task.further < EXTRA_SEATS_MAX and (bid := self._next(task)) is not None and task.weight(bid) > 0:
+            task.reserves.popleft()
+            self._offer(task, number + task.further, bid)
+            task.further += 1
+        return task.further > 0
+
+    def _next(self, task: Task) -> ReceivedBid | None:
+        """The first reserve, if there is one and the task may make another award."""
         if len(task.seats) >= AWARDS_MAX or task.round >= ROUNDS_MAX:
-            return
+            return None
         if not task.reserves:
             # The window may have closed on the first few bids; those that came since are next.
             assignment = self._rank(task)
             held = {seat.peer for seat in task.seats}
             free = [peer for peer in self._standing.candidates(task.requirement.skill) if peer not in held]
             task.reserves.extend(bid for bid in (*assignment.seats, *assignment.reserves) if bid.bidder in free)
-        if not task.reserves:
-            return
-        # A vote without a weight changes nothing where one with a weight is there or may come: whoever earned nothing is
-        # asked only then, or a crowd of new names could make a question wait for each of them in turn.
-        if task.weight(task.reserves[0]) > 0 or task.audit is not None or not has_vote(task):
-            self._offer(task, seat.number, task.reserves.popleft())
+        return task.reserves[0] if task.reserves else None
 
     def may_yield(self, task: Task, seat: Seat) -> bool:
         """Whether a reserve is there for a seat that was held for too long: one that is worth no less than its holder."""

@@ -5,7 +5,8 @@ Each seat goes through the table `SEAT`; what is absent from it is illegal:
     offered  --accept--> accepted          offered, accepted --commit--> committed
     accepted --progress--> accepted        committed --set--> sealed --reveal--> done
 
-    offered, accepted --decline--> failed  sealed --mismatch--> failed  every open one --expired, lost--> failed
+    offered, accepted --decline--> failed  sealed --mismatch--> failed
+    every open one --expired, lost, unneeded--> failed
 
 A seat that failed is offered to the next reserve bidder, or stays empty when there is none.
 """
@@ -41,18 +42,22 @@ SEAT: Final[Mapping[tuple[SeatState, str], SeatState]] = MappingProxyType(
         (SeatState.OFFERED, "decline"): SeatState.FAILED,
         (SeatState.OFFERED, "expired"): SeatState.FAILED,
         (SeatState.OFFERED, "lost"): SeatState.FAILED,
+        (SeatState.OFFERED, "unneeded"): SeatState.FAILED,
         (SeatState.ACCEPTED, "progress"): SeatState.ACCEPTED,
         (SeatState.ACCEPTED, "commit"): SeatState.COMMITTED,
         (SeatState.ACCEPTED, "decline"): SeatState.FAILED,
         (SeatState.ACCEPTED, "expired"): SeatState.FAILED,
         (SeatState.ACCEPTED, "lost"): SeatState.FAILED,
+        (SeatState.ACCEPTED, "unneeded"): SeatState.FAILED,
         (SeatState.COMMITTED, "set"): SeatState.SEALED,
         (SeatState.COMMITTED, "expired"): SeatState.FAILED,
         (SeatState.COMMITTED, "lost"): SeatState.FAILED,
+        (SeatState.COMMITTED, "unneeded"): SeatState.FAILED,
         (SeatState.SEALED, "reveal"): SeatState.DONE,
         (SeatState.SEALED, "mismatch"): SeatState.FAILED,
         (SeatState.SEALED, "expired"): SeatState.FAILED,
         (SeatState.SEALED, "lost"): SeatState.FAILED,
+        (SeatState.SEALED, "unneeded"): SeatState.FAILED,
     }
 )
 # An executor at work, and one that still owes something.

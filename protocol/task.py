@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.allocation import ReceivedBid, View
 from protocol.exercises import Exercise
-from protocol.outcome import SeatReport
+from protocol.outcome import Gate, SeatReport
 from protocol.requirement import Requirement
 from protocol.seats import Seat
 from protocol.step import StepId
+from protocol.vote import Vote
 
 
 class Phase(enum.Enum):
@@ -49,8 +51,17 @@ class Task:
     seats: list[Seat] = field(default_factory=list)
     reserves: deque[ReceivedBid] = field(default_factory=deque)
     reports: list[SeatReport] = field(default_factory=list)
+    # The bidders' acknowledgements, envelopes on the wire.
+    acks: dict[bytes, bytes] = field(default_factory=dict)
+    gate: Gate = Gate.COMMITTEE
+    # Seats that were asked for because the margin was thin.
+    further: int = 0
     # The sealed round that takes commitments now.
     round: int = 0
+    # When the open round closes without those who are still at work, and when the task ends without those who owe an answer.
+    closes_mono_ms: int | None = None
+    stops_mono_ms: int | None = None
+    stopped: bool = False
     # Envelopes sent and received for it, raw and in order, signs of life left out: what a third party can be shown.
     transcript: list[bytes] = field(default_factory=list)
     messages: int = 0
@@ -69,6 +80,21 @@ class Task:
         Whoever derives the award again derives the tally from the same.
         """
         return self.view.of(bid).weight(self.options) if self.view is not None else 0
+
+    def cast(self) -> list[Vote]:
+        """The votes that were opened, abstentions too."""
+        return [
+            Vote(report.peer, report.answer, report.weight, self._cluster(report.peer))
+            for report in self.reports
+            if report.state in ("answered", "abstained")
+        ]
+
+    def owed(self, seats: Iterable[Seat]) -> list[Vote]:
+        """The votes that the holders of some seats have not opened, with the weight that they have."""
+        return [Vote(seat.peer, None, self.weight(seat.holder), self._cluster(seat.peer)) for seat in seats]
+
+    def _cluster(self, peer: bytes) -> int | None:
+        return self.view.clusters.get(peer) if self.view is not None else None
 
     def count(self, size: int) -> None:
         """Account for one envelope sent or received."""

@@ -37,12 +37,13 @@ class Tally:
     coverage: int
 
 
-def _tie_break(task: bytes, answer: str) -> bytes:
-    # The task's id is random, so no answer wins ties in every task; sealed answers will keep executors from choosing by it.
+def tie_break(task: bytes, answer: str) -> bytes:
+    """What orders answers with equal support, the smallest first."""
+    # The task's id is random, so no answer wins ties in every task; and answers are sealed, so nobody chooses by it.
     return hashlib.sha256(b"tutti/tie/1\x00" + task + answer.encode()).digest()
 
 
-def _voices(votes: Iterable[Vote]) -> int:
+def voices(votes: Iterable[Vote]) -> int:
     """What these votes weigh together: of each cluster the heaviest alone."""
     alone, heaviest = 0, dict[int, int]()
     for vote in votes:
@@ -70,10 +71,10 @@ def tally(task: bytes, votes: Sequence[Vote], silent: Sequence[Vote] = ()) -> Ta
     for vote in votes:
         if vote.answer is not None:
             by_answer.setdefault(vote.answer, []).append(vote)
-    support = {answer: _voices(group) for answer, group in by_answer.items()}
-    ranked = sorted(support.items(), key=lambda item: (-item[1], _tie_break(task, item[0])))
+    support = {answer: voices(group) for answer, group in by_answer.items()}
+    ranked = sorted(support.items(), key=lambda item: (-item[1], tie_break(task, item[0])))
     cast = sum(map(len, by_answer.values()))
-    coverage = 1_000 * _voices(vote for vote in asked if vote.answer is not None) // max(1, _voices(asked))
+    coverage = 1_000 * voices(vote for vote in asked if vote.answer is not None) // max(1, voices(asked))
     if not ranked:
         return Tally(None, earned, 0, (), 0, len(votes), coverage)
     second = ranked[1][1] if len(ranked) > 1 else 0

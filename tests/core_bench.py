@@ -70,6 +70,12 @@ def answer(bench: Bench, award: tuple[Envelope, Award], others: list[KeySigner],
     return bench.commit(holder(award, others), award, text)
 
 
+def disagree(bench: Bench, awards: list[tuple[Envelope, Award]], others: list[KeySigner]) -> None:
+    """Let the second and third holder answer differently, so that the first one's answer matters."""
+    answer(bench, awards[1], others)
+    answer(bench, awards[2], others, "answer: 1")
+
+
 def offered(bench: Bench, asker: KeySigner, question: str = QUESTION, step: int = 0) -> tuple[Award, list[Effect]]:
     """Send the bench a beacon, take its bid and give the award that would follow, with the effects of the beacon."""
     nonce = b"n" * 32

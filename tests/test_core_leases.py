@@ -26,7 +26,7 @@ from protocol.messages import (
     Progress,
 )
 from protocol.outcome import OutcomeKind
-from tests.core_bench import GOLD, QUESTION, STRANGER, accept, answer, asked, awarded, holder, requester
+from tests.core_bench import GOLD, QUESTION, STRANGER, accept, answer, asked, awarded, disagree, holder, requester
 from tests.support import (
     Bench,
     bid_on,
@@ -80,8 +80,7 @@ def test_lease__lives_while_progress_comes_and_no_longer() -> None:
         accept(bench, award, others)
     body = awards[0][1]
     progress = Progress(body.task, body.plan, body.step, awards[0][0].id)
-    for award in awards[1:]:
-        answer(bench, award, others)
+    disagree(bench, awards, others)
     for _ in range(5):
         assert not sent(bench.wait(LEASE_MS - 1), Cancel)
         bench.hear(holder(awards[0], others), progress)
@@ -160,8 +159,8 @@ def test_deadline__ends_with_what_there_is(answers: int) -> None:
     awards = sent(bench.effects, Award)
     for award in awards:
         accept(bench, award, others)
-    for award in awards[:answers]:
-        answer(bench, award, others)
+    for number, award in enumerate(awards[:answers]):
+        answer(bench, award, others, f"answer: {number}")
     assert bench.outcome(QUESTION) is None
     cancels = sent(bench.wait(4_000), Cancel)
     outcome = bench.outcome(QUESTION)

@@ -36,7 +36,20 @@ from protocol.events import AuditsWanted, Effect, EffectDone, Infer, InferenceRe
 from protocol.identity import KeySigner
 from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress, input_hash
 from protocol.outcome import OutcomeKind
-from tests.core_bench import GOLD, QUESTION, STRANGER, accept, answer, asked, awarded, holder, newer, offered, requester
+from tests.core_bench import (
+    GOLD,
+    QUESTION,
+    STRANGER,
+    accept,
+    answer,
+    asked,
+    awarded,
+    disagree,
+    holder,
+    newer,
+    offered,
+    requester,
+)
 from tests.support import Bench, bid_on, evidence, exercise, peers, record, sent
 
 NONCE = b"n" * 32
@@ -294,8 +307,7 @@ def test_bidders_that_all_decline__cost_a_bounded_number_of_awards() -> None:
 def test_hung_executor__loses_its_seat_to_a_reserve_although_it_shows_progress() -> None:
     bench, others = requester(5)
     _, awards = awarded(bench, others)
-    for award in awards[1:]:
-        answer(bench, award, others)
+    disagree(bench, awards, others)
     accept(bench, awards[0], others)
     hung, body = holder(awards[0], others), awards[0][1]
     begun_ms = bench.mono_ms
@@ -413,8 +425,7 @@ def test_strangers__are_asked_when_nobody_who_earned_a_weight_is_left() -> None:
 def test_who_let_a_lease_run_out__is_left_alone_for_a_while_if_another_is_there() -> None:
     bench, others = requester(4)
     _, awards = awarded(bench, others)
-    for award in awards[1:]:
-        answer(bench, award, others)
+    disagree(bench, awards, others)
     hung = holder(awards[0], others)
     effects = bench.wait(ACCEPT_MS_MAX)
     answer(bench, sent(effects, Award)[0], others)

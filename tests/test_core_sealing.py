@@ -17,7 +17,7 @@ from protocol.messages import Award, Cancel, Progress
 from protocol.outcome import OutcomeKind
 from protocol.sealing import commitment
 from protocol.step import StepId
-from tests.core_bench import GOLD, QUESTION, STRANGER, accept, answer, awarded, holder, offered, requester, set_of
+from tests.core_bench import GOLD, QUESTION, STRANGER, accept, answer, awarded, disagree, holder, offered, requester, set_of
 from tests.support import PARAMETERS, Bench, inferred, peers, sealed_answer, sent
 
 WRONG = "answer: 1"
@@ -154,8 +154,7 @@ def test_second_commitment__of_one_seat_is_refused_and_the_first_one_stands() ->
 def test_withheld_answer__costs_its_seat_and_a_rest_and_the_next_one_is_asked() -> None:
     bench, others = requester(4)
     _, awards = awarded(bench, others)
-    for award in awards[1:]:
-        answer(bench, award, others)
+    disagree(bench, awards, others)
     commits(bench, others, awards[:1])
     assert not sent(bench.wait(REVEAL_MS_MAX - 1), Award)
     effects = bench.wait(1)
@@ -242,7 +241,7 @@ def test_late_answer__is_sealed_in_the_next_round() -> None:
         bench.wait(1_000)
     commits(bench, others, awards[1:2])
     assert bench.core.rejected["late"] == 1
-    answer(bench, awards[1], others)
+    answer(bench, awards[1], others, WRONG)
     assert {sealed.round for _, sealed in sent(bench.effects, CommitSet)} == {0, 1}
     bench.wait(REVEAL_MS_MAX)
     outcome = bench.outcome(QUESTION)

@@ -34,7 +34,7 @@ from protocol.schema import Message, Rule
 from protocol.sealing import commitment
 from protocol.seats import SEAT, SeatState
 from protocol.step import StepId
-from protocol.vote import _tie_break
+from protocol.vote import tie_break
 
 ROOT = Path(__file__).parents[1]
 SPECS = ROOT / "specs"
@@ -529,7 +529,7 @@ def test_commitment_example__holds() -> None:
 
 def test_tie_example__holds() -> None:
     values = example("08-execution.md")
-    assert {answer: _tie_break(bytes(range(16)), answer).hex() for answer in "45"} == {
+    assert {answer: tie_break(bytes(range(16)), answer).hex() for answer in "45"} == {
         "4": values["tie_4"],
         "5": values["tie_5"],
     }
