@@ -7,7 +7,7 @@ PYTHON ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage mutants models bench lock clean setup setup-train setup-quality
+.PHONY: help demo test lint coverage mutants models bench vectors lock clean setup setup-train setup-quality
 
 help:
 	@echo "make demo      a network of real nodes on this machine answers 40 questions (first time: about 5 minutes of set-up)"
@@ -17,6 +17,7 @@ help:
 	@echo "make mutants   whether the tests notice a hundred changes of protocol/ (half an hour)"
 	@echo "make models    train the tiny models again (torch, an hour and a half)"
 	@echo "make bench     every benchmark of contrib/bench"
+	@echo "make vectors   write specs/vectors again from the code"
 	@echo "make lock      renew the lock files from pyproject.toml"
 	@echo "make clean     remove environments, logs and build products"
 	@echo "PYTHON=/path/to/python3 chooses the Python; CMAKE_ARGS='-DGGML_CUDA=on' builds llama.cpp for a GPU"
@@ -59,6 +60,9 @@ bench: setup
 		name=$$(basename "$$script" .py); \
 		echo "== contrib.bench.$$name"; $(BIN)/python -m "contrib.bench.$$name"; \
 	done
+
+vectors: setup
+	@$(BIN)/python -m contrib.vectors
 
 lock:
 	@contrib/setup/run lock

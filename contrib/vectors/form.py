@@ -1,0 +1,82 @@
+"""The form of a vector: an operation, its named input, and the output or the code of the error.
+
+Values are JSON, with three marks for what JSON cannot say: `{"$hex": ".."}` is bytes, `{"$integer": ".."}` an integer beyond
+2^53 and `{"$repeat": [[".." in hex, times], ..]}` long bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from protocol.errors import RemoteProtocolError
+
+# Beyond, an integer is no longer exact where JSON's numbers are floating.
+_EXACT_MAX: Final = 2**53
+
+Operation: TypeAlias = Callable[..., object]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Bytes too long to be written out: each part so many times, one after the other."""
+
+    parts: tuple[tuple[bytes, int], ...]
+
+    @property
+    def data(self) -> bytes:
+        """The bytes themselves."""
+        return b"".join(part * times for part, times in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One vector. `code` is that of the refusal which the specs ask for, None where there must be an output."""
+
+    operation: str
+    name: str
+    input: Mapping[str, object]
+    code: str | None = None
+
+
+def _to_json(value: object) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, Repeated):
+        return {"$repeat": [[part.hex(), times] for part, times in value.parts]}
+    if isinstance(value, bytes):
+        return {"$hex": value.hex()}
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= _EXACT_MAX else {"$integer": str(value)}
+    if isinstance(value, Mapping):
+        return {key: _to_json(item) for key, item in value.items()}
+    assert isinstance(value, Sequence), value
+    return [_to_json(item) for item in value]
+
+
+def _plain(value: object) -> object:
+    """The input as an operation takes it."""
+    return value.data if isinstance(value, Repeated) else value
+
+
+def _row(case: Case, operation: Operation) -> str:
+    given = {name: _plain(value) for name, value in case.input.items()}
+    row: dict[str, object] = {"operation": case.operation, "name": case.name, "input": case.input}
+    try:
+        row["output"] = operation(**given)
+    except RemoteProtocolError as error:
+        row["code"] = error.code
+    # What a case is for is written down by hand; a change of the code cannot turn a refusal into an output unseen.
+    assert row.get("code") == case.code, f"{case.operation}: {case.name}: {row.get('code')}, not {case.code}"
+    return json.dumps(_to_json(row), ensure_ascii=False)
+
+
+def render(document: str, operations: Mapping[str, Operation], cases: Sequence[Case]) -> str:
+    """The text of one file: one case a line, so that a change shows as the lines that it changed."""
+    names = [(case.operation, case.name) for case in cases]
+    assert len(set(names)) == len(names), f"{document}: two cases of one name"
+    assert {case.operation for case in cases} == operations.keys(), f"{document}: an operation without a case"
+    rows = ",\n".join(_row(case, operations[case.operation]) for case in cases)
+    return f'{{"document": {json.dumps(document)}, "cases": [\n{rows}\n]}}\n'

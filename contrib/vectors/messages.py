@@ -1,0 +1,123 @@
+"""The bodies of the messages of a task, by their field tables: specs/07-beacon.md and 08-execution.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from contrib.vectors.form import Case, Operation
+from contrib.vectors.keys import BEACON_ID, KEYS, TASK
+from protocol.constants import AWARDS_MAX, ROUNDS_MAX, SEATS_MAX
+from protocol.errors import RemoteProtocolError
+from protocol.messages import DIRECT, Beacon
+
+DOCUMENT: Final = "08-execution.md"
+_ID: Final = BEACON_ID
+_STEP: Final[dict[str, object]] = {"task": TASK, "plan": 0, "step": 0}
+
+
+def _message(kind: str, body: dict[str, object]) -> None:
+    found = Beacon if kind == Beacon.TYPE else DIRECT.get(kind)
+    if found is None:
+        raise RemoteProtocolError("type", "unknown")
+    found.parse(body)  # type: ignore[arg-type]
+
+
+OPERATIONS: Final[dict[str, Operation]] = {"message": _message}
+
+# A body of each type; the others follow from them by one change each.
+_BODIES: Final[dict[str, dict[str, object]]] = {
+    "beacon": {
+        "skill": "arith",
+        "answer": "number",
+        "input_hash": _ID,
+        "seats": 3,
+        "tokens_max": 256,
+        "window_ms": 1_500,
+        "deadline_ms": 60_000,
+        "revision": 1,
+    },
+    "bid": {"beacon": _ID, "queued": 0, "slots": 1, "tokens_per_s": 400},
+    "bid_ack": {"bid": _ID},
+    "award": {
+        "beacon": _ID,
+        "bid": _ID,
+        "view": _ID,
+        "seat": 0,
+        "nonce": bytes(32),
+        "question": "What is 2 + 2?",
+        "lease_ms": 6_000,
+        "round": 0,
+    },
+    "accept": {"award": _ID},
+    "progress": {"award": _ID},
+    "cancel": {"award": _ID},
+    "decline": {"award": _ID, "reason": "busy"},
+    "commit": {
+        "award": _ID,
+        "round": 0,
+        "commitment": _ID,
+        "prompt_tokens": 12,
+        "completion_tokens": 34,
+        "inference_ms": 56,
+    },
+    "commit_set": {"round": 0, "members": [[key, bytes(32)] for key in sorted(KEYS[:3])]},
+    "reveal": {"award": _ID, "round": 0, "nonce": bytes(32), "answer": "4"},
+}
+# By type, what one field may be as well, and what it may not.
+_GOOD: Final[dict[str, list[dict[str, object]]]] = {
+    "beacon": [{"seats": SEATS_MAX}, {"answer": "choice"}, {"revision": 0}, {"plan": 15, "step": 63}],
+    "award": [{"question": "é" * 100}, {"round": ROUNDS_MAX - 1}],
+    "reveal": [{"answer": None}, {"answer": ""}],
+    "commit_set": [{"members": []}],
+}
+_BAD: Final[dict[str, list[dict[str, object]]]] = {
+    "beacon": [
+        {"task": TASK[:15]},
+        {"task": TASK.hex()},
+        {"plan": 16},
+        {"step": -1},
+        {"step": True},
+        {"answer": "poem"},
+        {"skill": ""},
+        {"skill": "x" * 33},
+        {"seats": 0},
+        {"seats": SEATS_MAX + 1},
+        {"input_hash": None},
+        {"deadline_ms": 0},
+    ],
+    "bid": [{"slots": 0}, {"queued": -1}, {"queued": 1_000_001}, {"beacon": _ID + b"\x00"}],
+    "award": [{"question": ""}, {"question": b"2 + 2"}, {"lease_ms": 999}, {"seat": SEATS_MAX}, {"nonce": bytes(31)}],
+    "decline": [{"reason": "tired"}, {"reason": ""}, {"reason": None}],
+    "commit": [{"round": ROUNDS_MAX}, {"commitment": b""}, {"inference_ms": 2**32 + 1}],
+    "commit_set": [
+        {"members": [[KEYS[0]]]},
+        {"members": [[KEYS[0], bytes(32), bytes(32)]]},
+        {"members": [[KEYS[0], bytes(31)]]},
+        {"members": [[key, bytes(32)] for key in sorted(KEYS[:3], reverse=True)]},
+        {"members": [[KEYS[0], bytes(32)]] * 2},
+        {"members": {}},
+        {"members": [[bytes([number]) * 32, bytes(32)] for number in range(AWARDS_MAX + 1)]},
+    ],
+    "reveal": [{"answer": 4}, {"answer": b"4"}, {"nonce": None}],
+}
+
+
+def _of(kind: str) -> list[Case]:
+    body = _STEP | _BODIES[kind]
+    last = next(reversed(body))
+    missing = {name: value for name, value in body.items() if name != last}
+    rows: list[tuple[str, dict[str, object], str | None]] = [
+        ("as it is", body, None),
+        (f"without {last}", missing, "fields"),
+        ("with a field too many", body | {"hops": 1}, "fields"),
+        ("with another field instead", missing | {"hops": 1}, "fields"),
+        *((f"may be {number}", body | change, None) for number, change in enumerate(_GOOD.get(kind, []))),
+        *((f"may not be {number}", body | change, "field") for number, change in enumerate(_BAD.get(kind, []))),
+    ]
+    return [Case("message", f"{kind}: {name}", {"kind": kind, "body": given}, code) for name, given, code in rows]
+
+
+def cases() -> list[Case]:
+    """All of this subject."""
+    unknown = Case("message", "of an unknown type", {"kind": "riddle", "body": _STEP}, "type")
+    return [unknown, *(case for kind in _BODIES for case in _of(kind))]
