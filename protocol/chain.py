@@ -36,7 +36,12 @@ class Summary:
     @property
     def recovery(self) -> bytes:
         """Hash of the key that may name a successor; zeros if no start is known."""
-        return bytes(parse_entry(self.start).body["recovery"]) if self.start else NOTHING  # type: ignore[arg-type]
+        return _bytes(parse_entry(self.start).body["recovery"]) if self.start else NOTHING
+
+    @property
+    def succession(self) -> bytes:
+        """The statement by which the author's key follows another; empty for none."""
+        return _bytes(parse_entry(self.start).body["succession"]) if self.start else b""
 
     def take(self, entry: Entry) -> None:
         """Add an entry; raises `RemoteProtocolError` for a snapshot that says something else."""

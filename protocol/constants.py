@@ -232,6 +232,8 @@ ENTRY_SIZE_MAX: Final = 28_672
 ENTRY_KINDS_MAX: Final = 16
 # A statement of succession: four keys and three signatures, twice over. The first entry holds one beside its own fields.
 SUCCESSION_SIZE_MAX: Final = 1_024
+# Keys that another one followed, of those that had evidence or a fault here: a quarter of what evidence is kept of.
+SUCCESSIONS_MAX: Final = 1_024
 START_SIZE_MAX: Final = 2_048
 # Leaves of one batch of audits, and batches that were committed and not opened yet: a node audits far fewer at once, and
 # what nobody opens must not be restated for ever.

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from protocol import canonical
 from protocol.allowance import Allowance, Caps
 from protocol.audit_records import TABLE as AUDIT_RECORDS
 from protocol.audit_records import AuditRecords
@@ -62,7 +63,7 @@ from protocol.followed import Followed
 from protocol.following import Following
 from protocol.identity import Signer
 from protocol.imports import IMPORTED, Imports
-from protocol.ledger import Entry
+from protocol.ledger import SNAPSHOT, START, SUCCESSION, Entry
 from protocol.ledger_messages import LEDGER, Entries, Heads, Pull
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
 from protocol.outbox import BEACONS, FAULTS, RECORDS, TOPICS, Outbox
@@ -78,6 +79,8 @@ from protocol.revisions import Revisions
 from protocol.schema import Message
 from protocol.seen import SeenCache
 from protocol.standing import Standing
+from protocol.succession import TABLE as SUCCESSIONS
+from protocol.succession import Successions, old_key
 from protocol.task import Task
 
 
@@ -114,13 +117,14 @@ class Core:
         self._revisions = Revisions(self._outbox, parameters.revision)
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
         self.ledger = OwnLedger(self._outbox, origin)
+        self.successions = Successions(self._outbox, self._recovery_of, self._matters)
         self.followed = Followed(self._outbox, self._worth, self._on_entry)
         self.following = Following(
             self._outbox,
             self.ledger,
             self.followed,
             self.peers,
-            self.faults.__contains__,
+            self._is_closed,
             partial(self.faults.suspect, "equivocation"),
         )
         self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
@@ -183,17 +187,23 @@ class Core:
     def candidates(self, skill: str) -> list[bytes]:
         """Who could answer a question of `skill` now: connected peers that offer it, and this node itself."""
         own = [self.me] if self.availability.for_owner and self._own.record.covers(skill) else []
-        return sorted([*(peer for peer in self.peers.offering(skill) if peer not in self.faults), *own])
+        others = (peer for peer in self.peers.offering(skill) if not self._is_closed(peer))
+        return sorted([*others, *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
         """What is known of `peer` in `skill`: own audits and what others' add; of a general question, in all skills.
 
-        Nothing, of who is proven to have broken the rules.
+        Nothing of who is proven to have broken the rules. What is known of the keys that it followed counts for it, and nothing
+        for a key that another one followed.
         """
-        if peer in self.faults:
+        if self.is_faulty(peer):
             return Counts()
         skills = sorted(self.parameters.skills) if skill == GENERAL else (skill,)
-        known = (self.evidence.counts(peer, name, wall_ms) + self.imports.counts(peer, name, wall_ms) for name in skills)
+        known = (
+            self.evidence.counts(key, name, wall_ms) + self.imports.counts(key, name, wall_ms)
+            for key in self.successions.names(peer)
+            for name in skills
+        )
         return sum(known, Counts())
 
     def clusters(self) -> Mapping[bytes, int]:
@@ -380,7 +390,7 @@ class Core:
         self.faults.hear(Fault.parse(envelope.body), spend)
 
     def _dispatch(self, envelope: Envelope) -> None:
-        if envelope.type in (Beacon.TYPE, Bid.TYPE) and envelope.sender in self.faults:
+        if envelope.type in (Beacon.TYPE, Bid.TYPE) and self.is_faulty(envelope.sender):
             raise RemoteProtocolError("faulty", "of a peer that is proven to have broken the rules")
         if envelope.type == Beacon.TYPE:
             if envelope.to != BEACONS:
@@ -388,6 +398,7 @@ class Core:
             self._ration_beacon(envelope.sender)
             beacon = Beacon.parse(envelope.body)
             self._revisions.check(beacon)
+            self.following.on_beacon(envelope.sender, beacon.head_number, beacon.head)
             if beacon.tokens_max > self._tokens_max(beacon.skill):
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
             self._execution.on_beacon(envelope, beacon, self._own.record)
@@ -476,19 +487,54 @@ class Core:
 
     def _on_entry(self, entry: Entry) -> None:
         """An entry of another's ledger was verified, now or in an earlier run."""
+        if entry.kind == SUCCESSION:
+            self._succeed(entry.author, entry.body["statement"])
+        elif entry.kind in (START, SNAPSHOT):
+            # The first entry may be that of the new key, or that of the old one, which another's statement waited for.
+            for author in self.followed.authors():
+                chain = self.followed.get(author)
+                statement = chain.summary.succession if chain is not None else b""
+                if statement and entry.author in (author, old_key(statement)):
+                    self._succeed(author, statement)
+
+    def _succeed(self, author: bytes, statement: canonical.Value) -> None:
+        assert isinstance(statement, bytes)
+        try:
+            self.successions.take(author, statement)
+        except RemoteProtocolError as error:
+            self.rejected[error.code] += 1
+
+    def _recovery_of(self, key: bytes) -> bytes | None:
+        chain = self.ledger.chain if key == self.me else self.followed.get(key)
+        return chain.summary.recovery if chain is not None else None
+
+    def _matters(self, key: bytes) -> bool:
+        """Whether something is known here that a successor of `key` would take over."""
+        return key == self.me or key in self.faults or key in self.evidence.peers()
+
+    def is_faulty(self, peer: bytes) -> bool:
+        """Whether a fault is proven of `peer`, or of a key that it followed."""
+        return any(key in self.faults for key in (peer, *self.successions.names(peer)))
+
+    def _is_closed(self, author: bytes) -> bool:
+        """Whether nothing more is taken of a ledger: its author signed two, or another key has followed."""
+        return self.is_faulty(author) or not self.successions.names(author)
 
     # --- Restart
 
     def _restore(self) -> None:
         """Take back what was persisted. Records are verified again: the disk is not trusted more than the wire."""
         rows, self._restored = self._restored, []
+        whole = {
+            "evidence": self.evidence.restore,
+            IMPORTED: self.imports.restore,
+            AUDIT_RECORDS: self._audit_records.restore,
+            OWN: self.ledger.restore,
+            FOLLOWED: self.followed.restore,
+        }
         for table, key, value in rows:
-            if table == "evidence":
-                self.evidence.restore(key, value)
-            elif table == IMPORTED:
-                self.imports.restore(key, value)
-            elif table == AUDIT_RECORDS:
-                self._audit_records.restore(key, value)
+            if table in whole:
+                whole[table](key, value)
             elif table == "peers":
                 if not self.peers.restore(key, value, self.parameters.network):
                     # Too old or damaged: nothing that the table does not hold stays on disk.
@@ -501,14 +547,14 @@ class Core:
                 self._seen = SeenCache(self._watermark_ms, self.peers.is_connected)
             elif (table, key) == ("node", SEQUENCE):
                 self._own.restore(_number(value))
-            elif table == OWN:
-                self.ledger.restore(key, value)
-            elif table == FOLLOWED:
-                self.followed.restore(key, value)
+            elif table == SUCCESSIONS:
+                if not self.successions.restore(key, value):
+                    self._outbox.emit(Persist(SUCCESSIONS, key, None))
             elif table == "node":
                 self.availability.restore(key, value)
-        self.ledger.restored()
+        former = self.ledger.restored()
         self.followed.restored()
+        self.followed.inherit(former)
 
 
 def _longest(parameters: Parameters) -> int:

@@ -95,6 +95,12 @@ class Followed:
                 assert data is not None
                 self._taken(parse_entry(data))
 
+    def inherit(self, entries: list[Entry]) -> None:
+        """Keep the ledger of an identity that this node had before, for those who follow it."""
+        for entry in entries:
+            if entry.network == self._outbox.network:
+                self.add(entry)
+
     # --- Bounds
 
     def _bound(self, author: bytes, chain: Chain) -> None:

@@ -31,7 +31,7 @@ from protocol.constants import (
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.followed import Followed
-from protocol.ledger import SNAPSHOT, Entry, open_entry
+from protocol.ledger import NOTHING, SNAPSHOT, Entry, open_entry
 from protocol.ledger_messages import Entries, Heads, Pull, pack_head
 from protocol.outbox import Outbox
 from protocol.own_ledger import OwnLedger
@@ -127,14 +127,24 @@ class Following:
         if not self._table.spend_heads(envelope.sender):
             raise RemoteProtocolError("rate", "more heads than a ledger can have")
         for author, number, entry in message.unpacked():
-            if author in teller.claims or len(teller.claims) < HEADS_MAX:
-                teller.claims[author] = number, entry
-            chain = self._chain(author)
-            known = None if chain is None else chain.id_of(number)
-            if known is not None and known != entry:
-                self._doubt(teller, author, number)
+            self._claim(teller, author, number, entry)
         teller.tries = 0
         self._next(envelope.sender)
+
+    def on_beacon(self, sender: bytes, number: int, entry: bytes) -> None:
+        """A beacon names its requester's head, to all alike: whoever was told another ledger sees it by that."""
+        teller = self._tellers.get(sender)
+        if teller is not None and entry != NOTHING:
+            self._claim(teller, sender, number, entry)
+            self._next(sender)
+
+    def _claim(self, teller: _Teller, author: bytes, number: int, entry: bytes) -> None:
+        if author in teller.claims or len(teller.claims) < HEADS_MAX:
+            teller.claims[author] = number, entry
+        chain = self._chain(author)
+        known = None if chain is None else chain.id_of(number)
+        if known is not None and known != entry:
+            self._doubt(teller, author, number)
 
     def on_pull(self, envelope: Envelope, message: Pull) -> None:
         """Give entries as they are; from the first that is held if what was asked for is older, and that is a snapshot."""

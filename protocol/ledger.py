@@ -33,6 +33,7 @@ NOTHING: Final = bytes(ID_SIZE)
 
 START: Final = "start"
 SNAPSHOT: Final = "snapshot"
+SUCCESSION: Final = "succession"
 _FIELDS: Final = ("author", "body", "kind", "network", "number", "previous", "wall_ms")
 _ID: Final = raw(ID_SIZE)
 _COUNT: Final = integer(0, NUMBER_MAX)
@@ -46,7 +47,7 @@ KINDS: Final[dict[str, dict[str, Rule]]] = {
     "beacon": {"beacon": _ID},
     "receipt": {"receipt": _ID},
     "fault": {"accused": raw(PUBLIC_KEY_SIZE), "proof": _ID},
-    "succession": {"statement": blob(SUCCESSION_SIZE_MAX, 1)},
+    SUCCESSION: {"statement": blob(SUCCESSION_SIZE_MAX, 1)},
     SNAPSHOT: {
         "counts": mapping(string(32, 1), _COUNT, ENTRY_KINDS_MAX),
         "open": items(_ID, OPEN_BATCHES_MAX),

@@ -19,6 +19,7 @@ from protocol.constants import (
     TOKENS_MAX,
     WINDOW_MS_MAX,
 )
+from protocol.ledger import NUMBER_MAX
 from protocol.schema import Message, Rule, integer, one_of, raw, string
 from protocol.step import ID_SIZE, NONCE_SIZE, STEP_RULES, StepMessage
 
@@ -27,7 +28,10 @@ _SKILL: Final = string(32, 1)
 
 @dataclass(frozen=True, slots=True)
 class Beacon(StepMessage):
-    """A requester looks for executors of one question, which is bound by hash and not shown."""
+    """A requester looks for executors of one question, which is bound by hash and not shown.
+
+    `head` and `head_number` are the last entry of its ledger, zeros before the first: what it had committed to by then.
+    """
 
     skill: str
     answer: str
@@ -37,6 +41,8 @@ class Beacon(StepMessage):
     window_ms: int
     deadline_ms: int
     revision: int
+    head: bytes = bytes(ID_SIZE)
+    head_number: int = 0
     TYPE: ClassVar[str] = "beacon"
     RULES: ClassVar[dict[str, Rule]] = STEP_RULES | {
         "skill": _SKILL,
@@ -47,6 +53,8 @@ class Beacon(StepMessage):
         "window_ms": integer(1, WINDOW_MS_MAX),
         "deadline_ms": integer(1, DEADLINE_MS_MAX),
         "revision": integer(0, REVISION_MAX),
+        "head": raw(ID_SIZE),
+        "head_number": integer(0, NUMBER_MAX),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,12 +17,6 @@ from protocol.outbox import Outbox
 
 TABLE: Final = "ledger"
 _NUMBER_SIZE: Final = 8
-RECOVERY_DOMAIN: Final = b"tutti/recovery/1\x00"
-
-
-def recovery_hash(public_key: bytes) -> bytes:
-    """What the first entry says of the key that may name a successor: 32 bytes."""
-    return hashlib.sha256(RECOVERY_DOMAIN + public_key).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +83,25 @@ class OwnLedger:
         if key != key_of(entry.number):
             raise LocalProtocolError("damaged ledger: an entry under another number")
 
-    def restored(self) -> None:
+    def restored(self) -> list[Entry]:
         """All entries of the disk are back: check the last signature; raises `LocalProtocolError` if it does not hold.
 
+        Gives the entries of another identity that the database outlived; this one has no ledger yet then.
         Each id holds the one before it, so the signature on the last entry vouches for what all of them say.
         """
         head = self.chain.head
         if head is None:
-            return
+            return []
         try:
             open_entry(head.data)
         except RemoteProtocolError as error:
             raise LocalProtocolError(f"damaged ledger: {error}") from error
         if (head.author, head.network) != (self._outbox.me, self._outbox.network):
-            # The database outlived its identity: this node has no ledger yet.
-            self._drop(range(self.chain.first, self.chain.next))
-            self.chain = Chain()
-        else:
-            self.ready = False
+            former, self.chain = self.chain, Chain()
+            self._drop(range(former.first, former.next))
+            return [parse_entry(data) for data in former.since(former.first, len(former), former.bytes_total)]
+        self.ready = False
+        return []
 
     # --- What others held of it
 

@@ -22,6 +22,11 @@ class Post:
         """Now."""
         return self._outbox.now.mono_ms
 
+    def head(self) -> tuple[bytes, int]:
+        """Id and number of the last entry of the own ledger, as a beacon names them: zeros before the first."""
+        number, entry = self._ledger.head
+        return entry, max(0, number)
+
     def publish(self, task: Task, beacon: Beacon) -> Sent:
         """Gossip the task's beacon, which the ledger holds before anyone can see it."""
         sent = self._outbox.seal_beacon(beacon)

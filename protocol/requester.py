@@ -87,6 +87,7 @@ class Requester:
             # Who is still at it when the requester's own time is up gets a cancel.
             task.ends_mono_ms - task.begun_mono_ms,
             self._revision,
+            *self._post.head(),
         )
         task.beacon_id = self._post.publish(task, beacon).id
         self._post.log("beacon", task, {"skill": beacon.skill})

@@ -17,7 +17,8 @@ from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import AddressesChanged, Persist, Publish
 from protocol.identity import SIGNATURE_SIZE, KeySigner
 from protocol.ledger import DOMAIN, NOTHING, Entry, make_entry, open_entry, parse_entry
-from protocol.own_ledger import Origin, recovery_hash
+from protocol.own_ledger import Origin
+from protocol.succession import recovery_hash
 from tests.support import PARAMETERS, Bench, record
 
 SIGNER = KeySigner(b"\x07" * 32)

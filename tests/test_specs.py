@@ -34,6 +34,7 @@ from protocol.schema import Message, Rule
 from protocol.sealing import commitment
 from protocol.seats import SEAT, SeatState
 from protocol.step import StepId
+from protocol.succession import Succession
 from protocol.vote import tie_break
 
 ROOT = Path(__file__).parents[1]
@@ -332,6 +333,16 @@ def test_messages__are_all_specified() -> None:
     assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Beacon.TYPE, Fault.TYPE, *DIRECT, *LEDGER}
     listed = {word for row in table("03-envelope.md", "type", "to", "document") for word in re.findall(r"\w+", row[0])}
     assert listed == {kind.TYPE for _, kind in MESSAGES}
+
+
+def test_statement_of_succession__has_the_fields_and_rules_of_its_spec() -> None:
+    ((header, *rows),) = tables(section("06-ledger.md", "Succession"))
+    assert header == ["field", "rule", "meaning"]
+    assert tuple(field for field, _, _ in rows) == tuple(Succession.RULES)
+    for field, described, _ in rows:
+        good, bad = samples(described)
+        assert all(Succession.RULES[field](value) is None for value in good), field
+        assert all(Succession.RULES[field](value) is not None for value in bad), field
 
 
 def test_kinds_of_entries__are_those_of_the_code() -> None:
