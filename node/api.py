@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.answering import answer
+from node.api_ledger import LedgerApi
 from node.engine import EngineError, Sampling
 from node.errors import UserError
 from node.executor import now
@@ -91,6 +92,7 @@ class Api:
                 web.post("/v1/resume", self._pause),
                 web.post("/v1/ask", self._ask),
                 web.post("/v1/infer", self._infer),
+                *LedgerApi(self._node).routes(),
             ]
         )
         runner = web.AppRunner(application, access_log=None, logger=_http_log, shutdown_timeout=1.0)

@@ -22,6 +22,7 @@ from node.events import EventStream
 from node.executor import Executor
 from node.home import NetworkHome, load_or_create_seed
 from node.joining import join
+from node.keys import origin
 from node.libp2p_transport import Libp2pTransport
 from node.limits import Limits
 from node.llama_engine import LlamaEngine
@@ -72,12 +73,18 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], Engine] | None = None) -> AsyncIterator[Running]:
-    """Start a node and stop it on leaving; raises `UserError` in one line. `wrap` is for `tutti dev` alone."""
+async def running(
+    home: NetworkHome, config: Config, wrap: Callable[[Engine], Engine] | None = None, *, fresh: bool = False
+) -> AsyncIterator[Running]:
+    """Start a node and stop it on leaving; raises `UserError` in one line. `wrap` is for `tutti dev` alone.
+
+    `fresh` says that the caller made the identity just now, so that nobody holds anything of its ledger.
+    """
     home.create()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(home.locked())
-        seed, _ = load_or_create_seed(home.identity_file)
+        seed, made = load_or_create_seed(home.identity_file)
+        begins = origin(home, KeySigner(seed).public_key, fresh=fresh or made)
         network = newest(home, load(config.network))
         parameters, config = network.parameters, _settled(config, network)
         store = Store(home.database_file)
@@ -103,7 +110,7 @@ async def running(home: NetworkHome, config: Config, wrap: Callable[[Engine], En
             )
         caps = Caps(config.requests_per_hour, config.tokens_per_day)
         own = _own_record(config, engine, parameters)
-        core = Core(KeySigner(seed), parameters, own, secrets.token_bytes, store.rows(), caps=caps)
+        core = Core(KeySigner(seed), parameters, own, secrets.token_bytes, store.rows(), caps=caps, origin=begins)
         failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
         events = EventStream()
         executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))

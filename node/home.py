@@ -25,7 +25,9 @@ HOME_VARIABLE = "TUTTI_HOME"
 SEED_SIZE = 32
 
 # The prefix says what the digits are, so that another key file put here by mistake is refused and not misread.
-_SEED_LINE = re.compile(rb"ed25519-seed:([0-9a-f]{64})\n")
+IDENTITY_WORD = "ed25519-seed"
+RECOVERY_WORD = "ed25519-recovery"
+_SEED_LINE = re.compile(rb"([a-z0-9-]+):([0-9a-f]{64})\n")
 _SEED_FILE_SIZE_MAX = 1024
 # A name of 32 characters, and what tells networks of one name apart.
 _NETWORK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
@@ -62,6 +64,26 @@ class NetworkHome:
     def identity_file(self) -> Path:
         """The private key; losing it loses the trust the node earned."""
         return self.data / "identity.key"
+
+    @property
+    def next_identity_file(self) -> Path:
+        """The private key that is about to take the identity's place."""
+        return self.data / "identity.next"
+
+    @property
+    def recovery_file(self) -> Path:
+        """The private key that may name another identity as this one's successor; its owner should move it away."""
+        return self.data / "recovery.key"
+
+    @property
+    def recovery_public_file(self) -> Path:
+        """The public half of the recovery key, which the first entry of the ledger names by its hash."""
+        return self.data / "recovery.pub"
+
+    @property
+    def succession_file(self) -> Path:
+        """The statement by which this identity follows another one."""
+        return self.data / "succession"
 
     @property
     def network_file(self) -> Path:
@@ -169,7 +191,7 @@ def write_private(path: Path, content: bytes) -> None:
     """Write a file for its owner alone, at once: a reader sees the old content or the new one; raises `UserError`."""
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        _write_new(scratch, content)
+        write_new(scratch, content)
         scratch.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
@@ -177,22 +199,22 @@ def write_private(path: Path, content: bytes) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def load_or_create_seed(path: Path) -> tuple[bytes, bool]:
-    """The 32-byte Ed25519 seed in `path`, and whether it was made just now; raises `UserError`.
+def load_or_create_seed(path: Path, word: str = IDENTITY_WORD) -> tuple[bytes, bool]:
+    """The 32-byte Ed25519 seed in `path`, and whether it was made just now; raises `UserError`. `word` says what it is for.
 
     A file that exists is never replaced, not even a malformed one: it may be all that is left of an identity.
     """
     with contextlib.suppress(FileNotFoundError):
-        return _read_seed(path), False
+        return read_seed(path, word), False
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     seed = secrets.token_bytes(SEED_SIZE)
     try:
-        _write_new(scratch, b"ed25519-seed:" + seed.hex().encode() + b"\n")
+        write_new(scratch, f"{word}:{seed.hex()}\n".encode())
         # A link, unlike a rename, fails where the name exists: of two first starts at once one wins and both agree.
         os.link(scratch, path)
         _sync_directory(path.parent)
     except FileExistsError:
-        return _read_seed(path), False
+        return read_seed(path, word), False
     except OSError as error:
         raise UserError(f"cannot write the identity {path}: {error.strerror}") from error
     finally:
@@ -200,30 +222,33 @@ def load_or_create_seed(path: Path) -> tuple[bytes, bool]:
     return seed, True
 
 
-def _read_seed(path: Path) -> bytes:
+def read_seed(path: Path, word: str = IDENTITY_WORD) -> bytes:
+    """The seed in a file that exists; raises `UserError`, or FileNotFoundError if there is none."""
+    what = "identity" if word == IDENTITY_WORD else "recovery key"
     try:
         # Non-blocking, for a pipe in the file's place would otherwise hold the daemon for ever.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as handle:
             status = os.fstat(handle.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"the identity {path} is not a plain file: move it away, or restore the key there")
+                raise UserError(f"the {what} {path} is not a plain file: move it away, or restore the key there")
             if stat.S_IMODE(status.st_mode) & 0o077:
                 raise UserError(
-                    f"the identity {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}):"
+                    f"the {what} {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}):"
                     f" run chmod 600 {path}, and make a new identity if anyone else may have read it"
                 )
             content = handle.read(_SEED_FILE_SIZE_MAX)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UserError(f"cannot read the identity {path}: {error.strerror}") from error
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from error
     match = _SEED_LINE.fullmatch(content)
-    if match is None:
-        raise UserError(f"the identity {path} is damaged: restore it from a backup, or move it away to start a new one")
-    return bytes.fromhex(match[1].decode())
+    if match is None or match[1] != word.encode():
+        raise UserError(f"the {what} {path} is damaged: restore it from a backup, or move it away to start a new one")
+    return bytes.fromhex(match[2].decode())
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that does not exist yet, for its owner alone; raises OSError."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as handle:
         handle.write(content)
         handle.flush()

@@ -90,8 +90,8 @@ class Following:
 
     @property
     def busy(self) -> bool:
-        """Whether a pull is under way."""
-        return bool(self._pulls)
+        """Whether a pull is under way, or something that the owner wanted still to come."""
+        return bool(self._pulls) or any(teller.wanted for teller in self._tellers.values())
 
     # --- Peers
 

@@ -109,8 +109,13 @@ def own(bench: Bench) -> list[bytes | None]:
 
 
 def write(bench: Bench, count: int) -> None:
+    """Let a node write so many entries, in steps of its own, so that they are on its disk."""
     for number in range(count):
-        bench.core.ledger.append("beacon", note(number))
+        bench.core.ledger.ready = False
+        assert bench.core.ledger.append("beacon", note(number)) is None
+        bench.core.ledger.ready = True
+        if number % LEDGER_WAITING_MAX == LEDGER_WAITING_MAX - 1:
+            bench.step(TimerFired())
     bench.step(TimerFired())
 
 

@@ -41,6 +41,13 @@ SESSION: Final[Mapping[str, str]] = {
     "tutti --home /tmp/bob pause": r"",
     "tutti --home /tmp/bob resume": r"",
     "tutti --home /tmp/bob doctor": r"\b0 to mend\b",
+    "tutti --home /tmp/bob ledger show": r"^kinds +.*\bbeacon [1-9]",
+    "tutti --home /tmp/bob ledger sync": r"entr(y|ies)$|^nothing new$",
+    "tutti --home /tmp/bob ledger check": r"\Athe ledger of 12D3KooW\w+ holds$",
+    "tutti --home /tmp/bob ledger export bob.ledger": r"entries of 12D3KooW\w+ are in bob\.ledger$",
+    "tutti --home /tmp/eve init": r"^recovery key +.*keep it elsewhere",
+    "tutti --home /tmp/eve keys rotate": r"^12D3KooW\w+ follows 12D3KooW\w+",
+    "tutti --home /tmp/eve keys recover /tmp/eve/local/recovery.key": r"^12D3KooW\w+ follows 12D3KooW\w+",
     "tutti --home /tmp/ann network new choir": r"^network file +choir\.json",
     "tutti --home /tmp/ann network show choir.json": r"^network +choir$",
     "tutti --home /tmp/ann run --network choir.json --model text": "",
@@ -71,6 +78,7 @@ CI: Final[Mapping[str, str]] = {
 NOT_RUN: Final[Mapping[str, str]] = {
     'CMAKE_ARGS="-DGGML_CUDA=on" make test': "cannot run here: needs an NVIDIA GPU and its compiler",
     'CMAKE_ARGS="-DGGML_METAL=on" make test': "cannot run here: needs a Mac",
+    "tutti --home /tmp/eve keys export eve.key": "asks for a passphrase; tests/test_cli_ledger.py gives it one",
     "make models": "trains for an hour; the manifest it wrote is tested by test_models_manifest.py",
     "make bench": "measures for an hour and more on a machine with nothing else to do",
     **dict.fromkeys(

@@ -10,7 +10,8 @@ from node.cli.flags import add_network
 from node.cli.place import located
 from node.config import VERSION, Config
 from node.errors import UserError
-from node.home import load_or_create_seed
+from node.home import NetworkHome, load_or_create_seed
+from node.keys import recovery_key
 from node.networks import load
 from protocol.identity import KeySigner, peer_id
 from protocol.parameters import PRESETS
@@ -28,10 +29,12 @@ def run(args: argparse.Namespace) -> int:
     directory = home.network(network.directory)
     directory.create()
     seed, made = load_or_create_seed(directory.identity_file)
+    _, recoverable = recovery_key(directory)
     written = _write_new(home.config_file, template(_lasting(config.network)))
     print(f"peer id        {peer_id(KeySigner(seed).public_key)}")
     print(f"network        {directory.data.name}")
     print(f"identity       {directory.identity_file} ({_made(made)})")
+    print(f"recovery key   {_recovery(directory, recoverable)}")
     print(f"configuration  {home.config_file} ({_made(written)})")
     print(f"data           {directory.data}")
     print(f"state          {directory.state}")
@@ -41,6 +44,13 @@ def run(args: argparse.Namespace) -> int:
 def _lasting(network: str) -> str:
     """The network as the file should name it: a path that means the same from every directory."""
     return network if network in PRESETS else str(Path(network).expanduser().absolute())
+
+
+def _recovery(directory: NetworkHome, new: bool) -> str:  # noqa: FBT001  a word for a flag
+    file = directory.recovery_file
+    if not new and not file.exists():
+        return "kept elsewhere, as it should be"
+    return f"{file} ({_made(new)}): keep it elsewhere; it names the next identity if this one is lost or stolen"
 
 
 def _made(new: bool) -> str:  # noqa: FBT001  a word for a flag

@@ -27,6 +27,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "id": ("node.cli.identity", "this node's peer id"),
         "peers": ("node.cli.peers", "whom the running node knows, and what each has earned"),
         "ask": ("node.cli.ask", "ask the network a question through the running node"),
+        "ledger": ("node.cli.ledger", "what this node and those that it follows have signed; check it"),
+        "keys": ("node.cli.keys", "copy the identity, or let another one follow it"),
         "network": ("node.cli.network", "found a network, look at one, check its file"),
         "doctor": ("node.cli.doctor", "what is wrong with this node and how to mend it; can be pasted in public"),
         "models": ("node.cli.models", "the packaged models"),

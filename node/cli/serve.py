@@ -16,6 +16,7 @@ from node.config import Config
 from node.daemon import Running, running
 from node.errors import ExitCode
 from node.home import NetworkHome, load_or_create_seed
+from node.keys import recovery_key
 from protocol.identity import peer_id
 
 _log = logging.getLogger(__name__)
@@ -31,10 +32,13 @@ async def serve(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, a
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _end, stop)
     home.create()
-    if load_or_create_seed(home.identity_file)[1]:
+    fresh = load_or_create_seed(home.identity_file)[1]
+    if fresh:
         say(f"made a new identity in {home.identity_file}; keep that file, it holds the trust this node will earn")
+    if recovery_key(home)[1]:
+        say(f"made its recovery key in {home.recovery_file}; keep it elsewhere: it names the next identity if this one is lost")
     say("questions that you ask can be read by the nodes that answer them, and this node reads those it answers")
-    work = asyncio.create_task(_work(home, config, wrap, as_json=as_json))
+    work = asyncio.create_task(_work(home, config, wrap, fresh=fresh, as_json=as_json))
     await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
     if not work.done():
         _log.info("stopping")
@@ -50,8 +54,8 @@ def _end(stop: asyncio.Future[None]) -> None:
     stop.set_result(None)
 
 
-async def _work(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, as_json: bool) -> None:
-    async with running(home, config, wrap) as node:
+async def _work(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, fresh: bool, as_json: bool) -> None:
+    async with running(home, config, wrap, fresh=fresh) as node:
         _tell_ready(node, home, as_json=as_json)
         raise await node.failed
 
