@@ -23,15 +23,16 @@ from node.answering import answer
 from node.api_ledger import LedgerApi
 from node.engine import EngineError, Sampling
 from node.errors import UserError
+from node.evidence_report import evidence_json
 from node.executor import now
 from node.home import write_private
 from node.llama_engine import SEED_MAX, TEMPERATURE_MILLI_MAX
 from node.reports import availability_json, outcome_json, peers_json, skills_json
 from protocol.answers import answer_of
 from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX, TOKENS_GENERAL
-from protocol.errors import LocalProtocolError
+from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import AuditsWanted, Paused, RequestMade
-from protocol.identity import peer_id
+from protocol.identity import peer_id, public_key_of
 
 if TYPE_CHECKING:
     from node.daemon import Running
@@ -85,6 +86,7 @@ class Api:
                 web.get("/healthz", self._health),
                 web.get("/v1/status", self._status),
                 web.get("/v1/peers", self._peers),
+                web.get("/v1/peers/{peer}/evidence", self._evidence),
                 web.get("/v1/audits", self._audits),
                 web.get("/v1/events", self._events),
                 web.post("/v1/audits", self._begin_audits),
@@ -187,6 +189,13 @@ class Api:
 
     async def _peers(self, _: web.Request) -> web.Response:
         return web.json_response({"peers": peers_json(self._node.executor.core, time.time_ns() // 1_000_000)})
+
+    async def _evidence(self, request: web.Request) -> web.Response:
+        try:
+            peer = public_key_of(request.match_info["peer"])
+        except RemoteProtocolError as error:
+            return _error(400, str(error))
+        return web.json_response(evidence_json(self._node.executor.core, peer, time.time_ns() // 1_000_000))
 
     async def _audits(self, _: web.Request) -> web.Response:
         audits = self._node.executor.core.audits

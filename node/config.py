@@ -18,6 +18,8 @@ from node.libp2p_address import parse_address, parse_listen
 from node.transport import TransportError
 from protocol.capability import GENERAL
 from protocol.constants import TOKENS_MAX
+from protocol.errors import RemoteProtocolError
+from protocol.identity import public_key_of
 from protocol.parameters import Parameters
 
 VERSION = 1
@@ -53,6 +55,14 @@ def _peer_address(text: str) -> str:
     return text
 
 
+def _peer(text: str) -> str:
+    try:
+        public_key_of(text)
+    except RemoteProtocolError as error:
+        raise ValueError(f"{error}; `tutti network show` gives the peer ids of a network's auditors") from error
+    return text
+
+
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 PeerAddress = Annotated[str, AfterValidator(_peer_address)]
 
@@ -64,6 +74,8 @@ def _tokens_cap(tokens: int) -> int:
 
 
 TokensCap = Annotated[int, AfterValidator(_tokens_cap)]
+# Decoding base58 takes the square of the length, so that is looked at first.
+PeerId = Annotated[str, StringConstraints(max_length=64), AfterValidator(_peer)]
 Skill = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
@@ -105,6 +117,12 @@ class Config(BaseModel):
         le=10**12,
         description=f"an integer from {TOKENS_MAX} to a million million: tokens written for others in a day, or 0 for no cap",
     )
+    auditors_ignored: tuple[PeerId, ...] = Field(
+        (),
+        strict=False,
+        max_length=LIST_LENGTH_MAX,
+        description="a list of peer ids: auditors of the network that this node believes no more than anybody else",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description='"debug", "info", "warning" or "error"')
 
     @property
@@ -114,7 +132,7 @@ class Config(BaseModel):
 
 
 KEYS = tuple(Config.model_fields)
-_LIST_KEYS = frozenset({"listen", "bootstrap", "skills"})
+_LIST_KEYS = frozenset({"listen", "bootstrap", "skills", "auditors_ignored"})
 _INTEGER_KEYS = frozenset({"threads", "slots", "context", "gpu_layers", "api_port", "requests_per_hour", "tokens_per_day"})
 
 

@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from node.api import Api
@@ -39,7 +39,7 @@ from protocol.core import Core
 from protocol.errors import LocalProtocolError
 from protocol.events import ModelChanged
 from protocol.genesis import protocol_prefix
-from protocol.identity import KeySigner
+from protocol.identity import KeySigner, public_key_of
 from protocol.outbox import TOPICS
 from protocol.parameters import Parameters
 
@@ -110,7 +110,9 @@ async def running(
             )
         caps = Caps(config.requests_per_hour, config.tokens_per_day)
         own = _own_record(config, engine, parameters)
-        core = Core(KeySigner(seed), parameters, own, secrets.token_bytes, store.rows(), caps=caps, origin=begins)
+        ignored = frozenset(map(public_key_of, config.auditors_ignored))
+        kept = replace(parameters, auditors=tuple(auditor for auditor in parameters.auditors if auditor not in ignored))
+        core = Core(KeySigner(seed), kept, own, secrets.token_bytes, store.rows(), caps=caps, origin=begins)
         failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
         events = EventStream()
         executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))

@@ -46,6 +46,8 @@ class Calibration:
         due = [min(waiting) + CALIBRATION_MS_MAX] if waiting else []
         if waiting and self._peers.joined_at_ms > self._outbox.now.mono_ms:
             due.append(self._peers.joined_at_ms)
+        if self.wanted and (check_ms := self._audits.deadline_ms()) is not None:
+            due.append(check_ms)
         if self.wanted and (deaf_ms := self._deaf_ms()):
             due.append(self._outbox.now.mono_ms + deaf_ms)
         return min(due, default=None)
@@ -90,10 +92,11 @@ class Calibration:
         tasks = self._requester.tasks()
         preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
         running = sum(task.audit is not None for task in tasks)
-        while running < AUDITS_AT_ONCE_MAX and (chosen := self._audits.next(preferred)) is not None:
-            skill, exercise, examinees = chosen
-            task = self._make(exercise.text, Requirement(skill, 1_000), None, DEADLINE_MS_DEFAULT)
-            task.audit, task.examinees = exercise, examinees
+        while running < AUDITS_AT_ONCE_MAX and (due := self._audits.next(preferred)) is not None:
+            leaf, exercise = due.planned.leaf, due.planned.exercise
+            task = self._make(exercise.text, Requirement(leaf.skill, 1_000), None, DEADLINE_MS_DEFAULT)
+            task.id, task.nonce = leaf.task, leaf.nonce
+            task.audit, task.examinees = exercise, due.examinees
             self._audits.begin(task)
             self._requester.add(task)
             self._requester.open(task)

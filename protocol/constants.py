@@ -20,6 +20,8 @@ EXAMPLES_MAX: Final = 256
 EXAMPLE_SIZE_MAX: Final = 512
 # Exercise families that audit a skill: all that there are, several times over.
 EXERCISES_MAX: Final = 64
+# Auditors that a network names: a few people's nodes, whom its users can get to know.
+AUDITORS_MAX: Final = 16
 # K of a skill: beyond this many answers a chance agreement of wrong voters says nothing more.
 OPTIONS_MAX: Final = 1_000
 # A state that lasts, such as a peer with other parameters, is logged once in this time.
@@ -201,6 +203,17 @@ AUDITS_TARGET: Final = 10
 # A request waits at most this long while candidates in its skill are audited, then goes out with what there is.
 CALIBRATION_MS_MAX: Final = 1_500
 AUDITS_AT_ONCE_MAX: Final = 2
+# Audits that are committed together: opened, with every answer as long as it may be, they fit one entry of the ledger.
+AUDIT_BATCH_MAX: Final = 5
+# Peers of a skill that a node calibrates and works with: some for each seat to be busy or gone, and few enough to be audited
+# within the first questions.
+PANEL_SIZE: Final = 8
+# Of so many questions one is followed by an audit, at a moment within the given time that is drawn by lot: enough to notice
+# within weeks of use who has changed, at a tenth of the cost. That many audits of a skill are committed ahead, so that the date
+# of their entry says nothing about when they are asked.
+AUDIT_EVERY: Final = 10
+CROSS_CHECK_MS_MAX: Final = 10_000
+CROSS_CHECKS_AHEAD: Final = 4
 # A peer that did not bid on its own audit, was busy or went away is left alone for this long.
 AUDIT_PAUSE_MS: Final = 60_000
 # (peer, skill) pairs whose evidence is kept; beyond it the pair with the least goes.
@@ -341,6 +354,9 @@ assert 2 * ENTRY_SIZE_MAX <= PULL_SIZE_MAX
 assert PULL_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert SUCCESSION_SIZE_MAX < START_SIZE_MAX < ENTRY_SIZE_MAX
 assert 2 * SNAPSHOT_EVERY < LEDGER_ENTRIES_MAX
+assert AUDIT_BATCH_MAX * SEATS_DEFAULT * (ANSWER_SIZE_MAX + 768) <= ENTRY_SIZE_MAX
+assert CROSS_CHECKS_AHEAD <= AUDIT_BATCH_MAX <= BATCH_LEAVES_MAX
+assert SEATS_DEFAULT < PANEL_SIZE
 assert PROBATION <= AUDITS_TARGET
 assert IMPORT_AUTHOR_MAX <= IMPORT_MAX < AUDITS_TARGET
 assert TRUST_OWN_MIN <= PROBATION

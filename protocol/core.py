@@ -19,6 +19,7 @@ from protocol.audit_records import AuditRecords
 from protocol.audits import Audits
 from protocol.availability import Availability
 from protocol.ballot import Commit, CommitSet, Reveal
+from protocol.batches import Batches
 from protocol.calibration import Calibration
 from protocol.capability import GENERAL, Record
 from protocol.clocks import Clocks
@@ -66,10 +67,12 @@ from protocol.imports import IMPORTED, Imports
 from protocol.ledger import SNAPSHOT, START, SUCCESSION, Entry
 from protocol.ledger_messages import LEDGER, Entries, Heads, Pull
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
+from protocol.openings import Openings
 from protocol.outbox import BEACONS, FAULTS, RECORDS, TOPICS, Outbox
 from protocol.own_ledger import TABLE as OWN
 from protocol.own_ledger import Origin, OwnLedger
 from protocol.own_record import SEQUENCE, OwnRecord
+from protocol.panel import Panel
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.rates import Bucket
@@ -108,7 +111,7 @@ class Core:
         self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
         self._watermark_ms = 0
         self.evidence = EvidenceBook()
-        self.imports = Imports(self.evidence, self.me)
+        self.imports = Imports(self.evidence, self.me, parameters.auditors)
         self.faults = FaultBook(self._outbox, lambda: self.evidence.peers() | self.peers.met())
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers, partial(self.faults.suspect, "records"))
         self._seen = SeenCache(0, self.peers.is_connected)
@@ -118,6 +121,7 @@ class Core:
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
         self.ledger = OwnLedger(self._outbox, origin)
         self.successions = Successions(self._outbox, self._recovery_of, self._matters)
+        self._openings = Openings(self._outbox, parameters, self.imports)
         self.followed = Followed(self._outbox, self._worth, self._on_entry)
         self.following = Following(
             self._outbox,
@@ -136,7 +140,9 @@ class Core:
         self._standing = Standing(self._outbox, self.counts, self.clusters, self.candidates)
         suspect = partial(self.faults.suspect, "opening")
         self._requester = Requester(self._outbox, parameters, self._standing, entropy, self._finish, self.ledger, suspect)
-        self.audits = Audits(self._outbox, parameters, self.evidence, self.peers, self.candidates, entropy)
+        self.panel = Panel(self._outbox, parameters, self.evidence, self.imports, self.peers, self.candidates, self.counts)
+        batches = Batches(self._outbox, self.ledger, parameters, entropy)
+        self.audits = Audits(self._outbox, parameters, self.evidence, self.imports, self.panel, batches, entropy)
         self._calibration = Calibration(
             self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._task
         )
@@ -293,6 +299,7 @@ class Core:
         self._calibration.wanted = True
         task = self._task(event.text, requirement, event.request, deadline_ms)
         task.skill_given = event.skill is not None
+        self.audits.on_question(requirement.skill)
         self._requester.add(task)
 
     def _task(self, text: str, requirement: Requirement, request: bytes | None, deadline_ms: int) -> Task:
@@ -467,8 +474,9 @@ class Core:
                     wrong = report.answer if report.answer != task.audit.gold else None
                     kept = self._audit_records.add(report.peer, task.requirement.skill, task.id, wrong)
                     self._outbox.emit(Persist(AUDIT_RECORDS, *kept))
+            entry, wall_ms = self.audits.end(task), self._outbox.now.wall_ms
             for peer, verdict in self.audits.grade(task):
-                for key, value in self.evidence.add(peer, task.requirement.skill, verdict, self._outbox.now.wall_ms):
+                for key, value in self.evidence.add(peer, task.requirement.skill, verdict, wall_ms, entry):
                     self._outbox.emit(Persist("evidence", key, value))
                     if value is None and self._audit_records.forget(key):
                         self._outbox.emit(Persist(AUDIT_RECORDS, key, None))
@@ -487,6 +495,9 @@ class Core:
 
     def _on_entry(self, entry: Entry) -> None:
         """An entry of another's ledger was verified, now or in an earlier run."""
+        refused = self._openings.take(entry)
+        if refused is not None:
+            self.rejected[refused] += 1
         if entry.kind == SUCCESSION:
             self._succeed(entry.author, entry.body["statement"])
         elif entry.kind in (START, SNAPSHOT):

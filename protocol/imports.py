@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from protocol import canonical
 from protocol.constants import (
     EVIDENCE_ONE,
     IMPORT_AUTHOR_MAX,
@@ -20,7 +21,7 @@ from protocol.constants import (
     IMPORT_PAIRS_MAX,
     TRUST_ONE,
 )
-from protocol.errors import LocalProtocolError
+from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.evidence import DAY_MS, Counts, EvidenceBook
 from protocol.identity import PUBLIC_KEY_SIZE
 from protocol.trust import Kind, Pair, Standing, agrees, clear, standing
@@ -51,7 +52,8 @@ class Imports:
         self._me = me
         self._auditors = frozenset(auditors)
         self._books: dict[bytes, EvidenceBook] = {}
-        self._version = 0
+        self._accounted: dict[bytes, int] = {}
+        self.version = 0
         self._made: tuple[int, int, int] | None = None
         self._found: dict[Pair, Kind] = {}
         self._standings: dict[bytes, Standing] = {}
@@ -68,30 +70,42 @@ class Imports:
         if author == self._me:
             return []
         rows: dict[bytes, bytes | None] = {}
+        if author not in self._books:
+            rows |= self._make_room(wall_ms)
+            self._books[author] = _book()
         for peer, skill, verdict in verdicts:
             if peer != author:
-                if author not in self._books:
-                    rows |= self._make_room(wall_ms)
-                    self._books[author] = _book()
                 rows |= {author + key: value for key, value in self._books[author].add(peer, skill, verdict, wall_ms, entry)}
-        self._version += 1
+        self._accounted[author] = max(entry, self.accounted(author))
+        rows[author] = canonical.encode(self._accounted[author])
+        self.version += 1
         return list(rows.items())
 
     def restore(self, key: bytes, value: bytes) -> None:
         """Take back a persisted row; raises `LocalProtocolError` if it was damaged."""
         author, pair = key[:PUBLIC_KEY_SIZE], key[PUBLIC_KEY_SIZE:]
-        if author not in self._books and len(self._books) >= IMPORT_AUTHORS_MAX:
-            raise LocalProtocolError("damaged evidence entry: more authors than are kept")
+        if len(author) != PUBLIC_KEY_SIZE or (author not in self._books and len(self._books) >= IMPORT_AUTHORS_MAX):
+            raise LocalProtocolError("damaged evidence entry: of nobody, or of more authors than are kept")
         book = self._books.get(author, _book())
-        book.restore(pair, value)
+        if pair:
+            book.restore(pair, value)
+        else:
+            self._accounted[author] = _number(value)
         self._books[author] = book
-        self._version += 1
+        self.version += 1
 
     def drop(self, author: bytes) -> _Rows:
         """Forget an author, such as one who is proven to have broken the rules; gives the rows to delete."""
         book = self._books.pop(author, None)
-        self._version += 1
-        return [(author + peer + skill.encode(), None) for peer, skill in (book.pairs() if book is not None else [])]
+        if book is None:
+            return []
+        self._accounted.pop(author, None)
+        self.version += 1
+        return [(author, None), *((author + peer + skill.encode(), None) for peer, skill in book.pairs())]
+
+    def accounted(self, author: bytes) -> int:
+        """The number of the last opening in the author's ledger that was counted, -1 before the first."""
+        return self._accounted.get(author, -1)
 
     def _make_room(self, wall_ms: int) -> dict[bytes, bytes | None]:
         """Forget whom least is lost with, if there are as many authors as are kept: names that are made up have no trust."""
@@ -148,7 +162,7 @@ class Imports:
 
     def _refresh(self, wall_ms: int) -> None:
         """Judge every author anew when something was audited or told, or a day has passed."""
-        made = (wall_ms // DAY_MS, self._own.version, self._version)
+        made = (wall_ms // DAY_MS, self._own.version, self.version)
         if made == self._made:
             return
         self._made = made
@@ -161,6 +175,16 @@ class Imports:
             for author, book in self._books.items()
         }
         self._counts = {}
+
+
+def _number(value: bytes) -> int:
+    try:
+        number = canonical.decode(value)
+    except RemoteProtocolError as error:
+        raise LocalProtocolError("damaged evidence entry") from error
+    if type(number) is not int or number < 0:
+        raise LocalProtocolError("damaged evidence entry")
+    return number
 
 
 def _book() -> EvidenceBook:

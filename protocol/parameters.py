@@ -14,6 +14,7 @@ from typing import ClassVar, Final, Self
 from protocol import canonical, exercises
 from protocol.capability import GENERAL
 from protocol.constants import (
+    AUDITORS_MAX,
     EXAMPLE_SIZE_MAX,
     EXAMPLES_MAX,
     EXERCISES_MAX,
@@ -24,7 +25,7 @@ from protocol.constants import (
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.genesis import NOBODY, NONCE_SIZE, Genesis
-from protocol.identity import Signer, verify
+from protocol.identity import Signer, peer_id, public_key_of, verify
 from protocol.messages import Beacon
 from protocol.schema import Message, Rule, integer, items, string
 
@@ -34,12 +35,14 @@ DOMAIN: Final = b"tutti/parameters/1\x00"
 SIMILARITY_MIN_TINY: Final = 400
 
 _EXERCISE: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}/[a-z][a-z0-9_-]{0,31}")
+_PEER_ID_SIZE_MAX: Final = 64
 # Enough to find a skill in a file by.
 _NAME_SHOWN: Final = 32
 _SKILL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
-def _exercise(value: object) -> str | None:
+def exercise_name(value: object) -> str | None:
+    """A rule: the name of an exercise family, such as `arith/add`."""
     return None if type(value) is str and _EXERCISE.fullmatch(value) else "is not <skill>/<family> of an exercise"
 
 
@@ -62,7 +65,7 @@ class Skill(Message):
         "options": integer(2, OPTIONS_MAX),
         "tokens_max": integer(1, TOKENS_MAX),
         "examples": items(string(EXAMPLE_SIZE_MAX, 1), EXAMPLES_MAX),
-        "exercises": items(_exercise, EXERCISES_MAX),
+        "exercises": items(exercise_name, EXERCISES_MAX),
     }
 
     @property
@@ -79,13 +82,15 @@ Skill.check_table()
 class Parameters:
     """A network's identity and rules. Nodes of different networks never read each other's messages.
 
-    A question whose nearest example is below `similarity_min` (squared cosine in thousandths) is `general`.
+    A question whose nearest example is below `similarity_min` (squared cosine in thousandths) is `general`. `auditors` are
+    public keys whose audits are believed before they are judged (specs/06-ledger.md).
     """
 
     genesis: Genesis
     revision: int
     skills: Mapping[str, Skill]
     similarity_min: int = SIMILARITY_MIN_TINY
+    auditors: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.revision) is not int or not 0 < self.revision <= REVISION_MAX:
@@ -94,6 +99,8 @@ class Parameters:
             raise LocalProtocolError(f"parameters: more than {RECORD_SKILLS_MAX} skills")
         if type(self.similarity_min) is not int or not 0 <= self.similarity_min <= 1_000:  # noqa: PLR2004 - thousandths
             raise LocalProtocolError("parameters: similarity_min is not an integer in 0..1000")
+        if len(self.auditors) > AUDITORS_MAX or list(self.auditors) != sorted(set(self.auditors)):
+            raise LocalProtocolError(f"parameters: auditors are not at most {AUDITORS_MAX} keys in ascending order, each once")
         for name, skill in self.skills.items():
             if not _SKILL_NAME.fullmatch(name) or name == GENERAL:
                 raise LocalProtocolError("parameters: a skill's name is not lower-case letters and digits, or is general")
@@ -115,7 +122,8 @@ class Parameters:
 
     def body(self) -> dict[str, canonical.Value]:
         """What the founder signs, without the network that they are for."""
-        return {
+        auditors: dict[str, canonical.Value] = {"auditors": [peer_id(key) for key in self.auditors]} if self.auditors else {}
+        return auditors | {
             "revision": self.revision,
             "similarity_min": self.similarity_min,
             "skills": {name: self.skills[name].body() for name in sorted(self.skills)},
@@ -124,8 +132,9 @@ class Parameters:
     @classmethod
     def parse(cls, genesis: Genesis, body: Mapping[str, canonical.Value]) -> Self:
         """The parameters in `body`; raises `RemoteProtocolError` that names what is wrong. The signature is `check`'s."""
-        if body.keys() != {"revision", "similarity_min", "skills"}:
-            raise RemoteProtocolError("fields", "parameters: not revision, similarity_min and skills")
+        if body.keys() - {"auditors"} != {"revision", "similarity_min", "skills"}:
+            raise RemoteProtocolError("fields", "parameters: not revision, similarity_min and skills, and perhaps auditors")
+        auditors = _auditors(body["auditors"]) if "auditors" in body else ()
         revision, similarity_min, skills = body["revision"], body["similarity_min"], body["skills"]
         if type(revision) is not int or type(similarity_min) is not int or not isinstance(skills, dict):
             raise RemoteProtocolError("field", "parameters: not two integers and a map of skills")
@@ -139,7 +148,7 @@ class Parameters:
                 # Who edits a file of many skills must hear which; the name may be anything, so it is shown as a literal.
                 raise RemoteProtocolError("field", f"parameters: {name[:_NAME_SHOWN]!a}: {error}") from error
         try:
-            return cls(genesis, revision, MappingProxyType(found), similarity_min)
+            return cls(genesis, revision, MappingProxyType(found), similarity_min, auditors)
         except LocalProtocolError as error:
             raise RemoteProtocolError("field", str(error)) from error
 
@@ -155,6 +164,19 @@ class Parameters:
 
     def _payload(self) -> bytes:
         return DOMAIN + canonical.encode({"network": self.network} | self.body())
+
+
+def _auditors(value: canonical.Value) -> tuple[bytes, ...]:
+    if not isinstance(value, list) or not value or len(value) > AUDITORS_MAX:
+        raise RemoteProtocolError("field", f"parameters: auditors is not a list of 1 to {AUDITORS_MAX} peer ids")
+    return tuple(_auditor(peer) for peer in value)
+
+
+def _auditor(value: canonical.Value) -> bytes:
+    # Decoding base58 takes the square of the length, so that is looked at first.
+    if not isinstance(value, str) or len(value) > _PEER_ID_SIZE_MAX:
+        raise RemoteProtocolError("field", "parameters: an auditor is not a peer id")
+    return public_key_of(value)
 
 
 def _audited(skill: str, answer: str, options: int = 10) -> Skill:

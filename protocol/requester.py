@@ -71,7 +71,9 @@ class Requester:
 
     def open(self, task: Task) -> None:
         """Publish the beacon, which binds the question without showing it."""
-        task.phase, task.opened_mono_ms, task.nonce = Phase.BIDDING, self._post.mono_ms, self._entropy(32)
+        task.phase, task.opened_mono_ms = Phase.BIDDING, self._post.mono_ms
+        # That of an audit stands in its batch, which is committed by now.
+        task.nonce = task.nonce or self._entropy(32)
         step = task.step_id
         beacon = Beacon(
             step.task,

@@ -52,6 +52,7 @@ gpu_layers = -1
 api_port = 0
 requests_per_hour = 100
 tokens_per_day = 4096
+auditors_ignored = ["{EXAMPLE_PEER.rpartition("/")[2]}"]
 log_level = "debug"
 """)
     assert load(file, {}, {}).model_fields_set == set(KEYS)
@@ -82,6 +83,7 @@ def test_environment__variables_that_are_no_keys_are_left_alone(file: Path) -> N
         ('version = 1\nskills = ["A B"]', ["skills must be a list of names", "'A B'"]),
         ('version = 1\nbootstrap = "x"', ["bootstrap must be a list", "'x'"]),
         ('version = 1\nbootstrap = ["host:4101"]', ["bootstrap", "host:4101", EXAMPLE_PEER]),
+        ('version = 1\nauditors_ignored = ["anna"]', ["auditors_ignored", "'anna'", "tutti network show"]),
         ('version = 1\nlisten = ["/ip4/1.2.3.4/udp/1"]', ["listen", "/ip4/1.2.3.4/udp/1", "write it like"]),
         ("version = 1\nlisten = [,]", ["config.toml is not TOML", "line 2"]),
         ("x" * 70_000, ["config.toml is larger than 65536 bytes"]),

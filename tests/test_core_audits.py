@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
+from protocol.audit_batch import regrade
 from protocol.constants import (
     ACCEPT_MS_MAX,
+    AUDIT_EVERY,
+    AUDITS_TARGET,
     CALIBRATION_MS_MAX,
+    CROSS_CHECK_MS_MAX,
+    EVIDENCE_ONE,
     LEASE_MS,
+    PANEL_SIZE,
     WINDOW_MS_MAX,
 )
+from protocol.core import Core
 from protocol.envelope import Envelope
-from protocol.events import (
-    AuditsWanted,
-    PeerLost,
-)
+from protocol.events import AuditsWanted, PeerLost, Persist, Publish
 from protocol.evidence import EvidenceBook
 from protocol.identity import KeySigner
+from protocol.ledger import Entry, parse_entry
 from protocol.messages import (
     Award,
     Beacon,
     Decline,
 )
 from protocol.outcome import OutcomeKind
+from simnet.host import Host, Solver
+from simnet.world import World
 from tests.core_bench import QUESTION, answer, asked, newer, requester
 from tests.support import (
+    EXPERT,
+    PARAMETERS,
     WALL_MS,
     Bench,
     bid_on,
+    exercise,
+    failing,
+    host_of,
+    liar,
     peers,
     record,
     sent,
+    solver,
 )
 from tests.test_exercises import solve_arith
 
@@ -129,3 +145,121 @@ def test_audit__of_a_peer_that_bid_and_left_before_the_award_counts_for_nothing(
     bench.step(PeerLost(others[0].public_key))
     bench.wait(WINDOW_MS_MAX + ACCEPT_MS_MAX + LEASE_MS)
     assert verdicts(bench, others[0]) == (0, 0, 0)
+
+
+# --- Batches
+
+
+def entries_of(core: Core) -> list[Entry]:
+    """The own ledger, oldest first."""
+    found = [core.ledger.chain.get(number) for number in range(core.ledger.chain.next)]
+    return [parse_entry(data) for data in found if data is not None]
+
+
+def batches_of(core: Core) -> list[tuple[Entry, Entry | None]]:
+    """Each batch of audits with the entry that opens it."""
+    written = entries_of(core)
+    opened = {entry.body["root"]: entry for entry in written if entry.kind == "opening"}
+    return [(entry, opened.get(entry.body["root"])) for entry in written if entry.kind == "audits"]
+
+
+def calibrated(solvers: Mapping[str, Solver], seed: int = 1) -> tuple[World, Host]:
+    """A world whose first node has audited the others."""
+    world = World(PARAMETERS, seed)
+    asker = world.add("asker", record(available=False), failing)
+    for name, solve in solvers.items():
+        world.join(world.add(name, record("arith"), solve), asker)
+    world.run(for_ms=5_000)
+    world.after(0, asker, AuditsWanted())
+    world.run(for_ms=1)
+    world.run(until=lambda: asker.core.audits.settled(("arith",)))
+    return world, asker
+
+
+def test_batch__is_committed_before_its_first_beacon_and_opened_after_its_last_answer() -> None:
+    world, asker = calibrated({"expert": solver(EXPERT), "liar": liar()})
+    world.run(for_ms=5_000)
+    assert asker.core.audits.done >= AUDITS_TARGET
+    written = entries_of(asker.core)
+    assert sum(entry.kind == "beacon" for entry in written) == asker.core.audits.done
+    opened = [(audits, opening) for audits, opening in batches_of(asker.core) if opening is not None]
+    assert opened
+    for audits, opening in opened:
+        between = [entry.kind for entry in written[audits.number + 1 : opening.number]]
+        (count,) = [value for name, value in audits.body.items() if name == "count" and isinstance(value, int)]
+        assert between.count("beacon") >= count
+
+
+def test_batch__as_opened_says_what_its_author_counted() -> None:
+    world, asker = calibrated({"expert": solver(EXPERT), "half": solver({"arith": 500}), "liar": liar()})
+    world.run(for_ms=5_000)
+    graded: Counter[tuple[bytes, str]] = Counter()
+    for audits, opening in batches_of(asker.core):
+        assert opening is not None
+        for peer, skill, verdict in regrade(audits, opening, PARAMETERS):
+            assert skill == "arith"
+            graded[peer, verdict] += 1
+    for host in world.hosts.values():
+        if host is not asker:
+            (day,) = asker.core.evidence.days(host.key, "arith")
+            assert day[1:] == tuple(graded[host.key, verdict] for verdict in ("hit", "miss", "abstained"))
+            numbers = {audits.number for audits, _ in batches_of(asker.core)}
+            assert set(asker.core.evidence.citations(host.key, "arith")) <= numbers
+
+
+def test_batch__with_an_audit_that_nobody_answered_is_not_opened() -> None:
+    world, asker = calibrated({"broken": failing})
+    world.run(for_ms=5_000)
+    assert asker.core.audits.done
+    assert batches_of(asker.core)
+    assert all(opening is None for _, opening in batches_of(asker.core))
+
+
+def test_batch__is_on_disk_before_its_first_beacon() -> None:
+    others = peers(1)
+    bench = Bench()
+    bench.join(others[0])
+    order = []
+    for effect in bench.step(AuditsWanted()):
+        if isinstance(effect, Persist) and effect.table == "ledger" and effect.value is not None:
+            order.append(parse_entry(effect.value).kind)
+        elif isinstance(effect, Publish):
+            order.append("published")
+    assert order == ["audits", "beacon", "published", "beacon", "published"]
+
+
+# --- The panel, and audits among questions
+
+
+def test_panel__is_small_and_goes_on_with_who_earned_a_weight() -> None:
+    world, asker = calibrated({f"expert {number}": solver(EXPERT) for number in range(PANEL_SIZE + 4)})
+    audited = {peer for peer in world.hosts if asker.core.evidence.audits(peer, "arith", WALL_MS)}
+    assert len(audited) == PANEL_SIZE
+    outcome = world.answer(asker, QUESTION)
+    assert {seat.peer for seat in outcome.seats} <= audited
+
+
+def test_panel__replaces_who_earned_nothing_on_probation() -> None:
+    crowd = {f"liar {number}": liar() for number in range(PANEL_SIZE)} | {
+        f"expert {number}": solver(EXPERT) for number in range(3)
+    }
+    world, asker = calibrated(crowd)
+    weights = {host.name: asker.core.counts(host.key, "arith", WALL_MS).weight(10) for host in world.hosts.values()}
+    assert all(weights[f"expert {number}"] > 0 for number in range(3))
+    assert all(weights[name] == 0 for name in weights if name.startswith("liar"))
+
+
+def test_audits__go_on_at_a_low_rate_among_questions_and_notice_who_turned_bad() -> None:
+    world, asker = calibrated({"good": solver(EXPERT), "turning": solver(EXPERT)})
+    turning = host_of(world, "turning")
+    before, done = asker.core.counts(turning.key, "arith", WALL_MS), asker.core.audits.done
+    turning.solver = liar()
+    asked = 20 * AUDIT_EVERY
+    for number in range(asked):
+        world.answer(asker, exercise("arith", number).text)
+        world.run(for_ms=200)
+    world.run(for_ms=CROSS_CHECK_MS_MAX)
+    assert asked // AUDIT_EVERY // 2 <= asker.core.audits.done - done <= 2 * asked // AUDIT_EVERY
+    after = asker.core.counts(turning.key, "arith", WALL_MS)
+    assert after.misses > before.misses + 5 * EVIDENCE_ONE
+    assert after.weight(10) < before.weight(10) // 2

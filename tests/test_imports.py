@@ -137,7 +137,8 @@ def test_import__of_what_an_author_says_of_itself_is_nothing_nor_of_what_this_no
     _, imports = known()
     imports.add(author(1), told(author(1), 9), NOW_MS, 1)
     assert imports.add(ME, told(peer(1), 9), NOW_MS, 1) == []
-    assert imports.authors() == []
+    assert imports.authors() == [author(1)]
+    assert imports.parts(author(1), "arith", NOW_MS) == ()
 
 
 def test_auditor__of_the_network_is_believed_without_own_audits_until_it_disagrees() -> None:
@@ -183,11 +184,20 @@ def test_restore__gives_back_what_add_persisted(says: list[tuple[int, int, str, 
 
 def test_restore__refuses_what_is_damaged_and_more_authors_than_are_kept() -> None:
     _, imports = known()
-    (row,) = Imports(EvidenceBook(), ME).add(author(0), told(peer(0), 1), NOW_MS, 1)
+    row, last = Imports(EvidenceBook(), ME).add(author(0), told(peer(0), 1), NOW_MS, 1)
     assert row[1] is not None
-    for key in (b"", row[0][:40], row[0][:64]):
+    assert last[1] is not None
+    for key, value in (
+        (b"", row[1]),
+        (row[0][:40], row[1]),
+        (row[0][:64], row[1]),
+        (author(0), b""),
+        (author(0), b"\xff"),
+        (author(0), row[1]),
+        (author(0)[:9], last[1]),
+    ):
         with pytest.raises(LocalProtocolError):
-            imports.restore(key, row[1])
+            imports.restore(key, value)
     assert imports.authors() == []
     for number in range(IMPORT_AUTHORS_MAX):
         imports.restore(author(number) + row[0][32:], row[1])
@@ -207,9 +217,22 @@ def test_imports__are_bounded_and_made_up_authors_crowd_out_nobody_trusted() -> 
         disk |= dict(imports.add(author(0), told(peer(1_000 + number), 1), NOW_MS, 1))
     for day in range(IMPORT_DAYS_MAX + 5):
         rows = imports.add(author(0), told(peer(0), 1), NOW_MS + day * DAY_MS, day)
-    assert sum(key.startswith(author(0)) and value is not None for key, value in disk.items()) <= IMPORT_PAIRS_MAX
+    assert sum(key.startswith(author(0)) and value is not None for key, value in disk.items()) <= IMPORT_PAIRS_MAX + 1
     assert rows[0][1] is not None
     assert len(rows[0][1]) < 20 * (IMPORT_DAYS_MAX + 2)
+
+
+def test_opening__that_was_accounted_is_known_after_a_restart() -> None:
+    own, imports = known()
+    assert imports.accounted(author(1)) == -1
+    rows = [row for number in (4, 9) for row in imports.add(author(1), told(peer(1), 1), NOW_MS, number)]
+    other = Imports(own, ME)
+    for key, value in rows:
+        assert value is not None
+        other.restore(key, value)
+    assert other.accounted(author(1)) == imports.accounted(author(1)) == 9
+    imports.drop(author(1))
+    assert imports.accounted(author(1)) == -1
 
 
 def test_dropped_author__is_forgotten() -> None:

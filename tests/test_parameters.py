@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +14,10 @@ from hypothesis import strategies as st
 from protocol import exercises
 from protocol.answers import canonical_answer
 from protocol.canonical import Value
-from protocol.constants import ENVELOPE_SIZE_MAX, EXAMPLES_MAX, REVISION_MAX
+from protocol.constants import AUDITORS_MAX, ENVELOPE_SIZE_MAX, EXAMPLES_MAX, REVISION_MAX
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.genesis import Genesis
-from protocol.identity import KeySigner
+from protocol.identity import KeySigner, peer_id
 from protocol.parameters import TINY_SKILLS, Parameters, Skill, preset
 
 FOUNDER = KeySigner(b"f" * 32)
@@ -127,7 +128,40 @@ def test_exercises__whose_answers_the_skill_cannot_hold_are_refused(answer: str)
                     Parameters.parse(GENESIS, body)
 
 
-FIELDS = ("revision", "similarity_min", "skills", "more")
+AUDITORS = tuple(sorted(KeySigner(bytes([number]) * 32).public_key for number in (1, 2)))
+
+
+def test_auditors__are_signed_with_the_parameters_and_absent_without() -> None:
+    assert "auditors" not in PARAMETERS.body()
+    named = replace(PARAMETERS, auditors=AUDITORS)
+    assert named.body()["auditors"] == [peer_id(key) for key in AUDITORS]
+    assert Parameters.parse(GENESIS, named.body()) == named
+    signature = named.signed_by(FOUNDER)
+    named.check(signature)
+    with pytest.raises(RemoteProtocolError):
+        PARAMETERS.check(signature)
+
+
+@pytest.mark.parametrize(
+    "auditors",
+    [
+        [],
+        None,
+        {},
+        [1],
+        ["1"],
+        ["1" * 4_000],
+        [peer_id(AUDITORS[0])] * 2,
+        [peer_id(key) for key in reversed(AUDITORS)],
+        [peer_id(AUDITORS[0])] * (AUDITORS_MAX + 1),
+    ],
+)
+def test_auditors__of_another_form_are_refused(auditors: Value) -> None:
+    with pytest.raises(RemoteProtocolError):
+        Parameters.parse(GENESIS, PARAMETERS.body() | {"auditors": auditors})
+
+
+FIELDS = ("auditors", "revision", "similarity_min", "skills", "more")
 json_like: st.SearchStrategy[Value] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

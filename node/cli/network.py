@@ -178,7 +178,7 @@ def _revise(args: argparse.Namespace) -> int:
     kept = (edited.parameters.skills, edited.parameters.similarity_min)
     chosen = kept if args.skill_set is None else SKILL_SETS[args.skill_set]
     try:
-        parameters = Parameters(genesis, edited.parameters.revision + 1, *chosen)
+        parameters = Parameters(genesis, edited.parameters.revision + 1, *chosen, edited.parameters.auditors)
     except LocalProtocolError as error:
         raise UserError(str(error)) from error
     network = replace(edited, parameters=parameters, signature=parameters.signed_by(founder))
@@ -234,6 +234,7 @@ def _rows(network: Network) -> list[tuple[str, str]]:
         ("founder", founder),
         ("revision", str(parameters.revision)),
         ("skills", " ".join(sorted(parameters.skills))),
+        *(("auditor", peer_id(key)) for key in parameters.auditors),
         *(("bootstrap", clean(address)) for address in network.bootstrap),
     ]
 
@@ -255,5 +256,6 @@ def _json(network: Network) -> dict[str, object]:
             }
             for name, skill in sorted(parameters.skills.items())
         },
+        "auditors": [peer_id(key) for key in parameters.auditors],
         "bootstrap": list(network.bootstrap),
     }

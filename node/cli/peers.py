@@ -1,4 +1,4 @@
-"""`tutti peers`: whom the running node knows, what each says of itself and what each has earned here."""
+"""`tutti peers`: whom the running node knows, what each says of itself, what each has earned here and by which evidence."""
 
 from __future__ import annotations
 
@@ -6,28 +6,65 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from node.cli.evidence import explain_evidence
 from node.cli.flags import add_json, add_network
 from node.cli.place import client_of
 from node.cli.status import audits
 from node.cli.terminal import brief, clean, print_json, print_lines, short, table
+from node.errors import ExitCode, UserError
 
 _MODEL_SHOWN = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which node, and how to print it."""
+    parser.add_argument(
+        "peer", nargs="?", metavar="PEER", help="one peer, by the end of its id that the list shows, or all of it"
+    )
+    parser.add_argument("--explain", action="store_true", help="say of PEER which evidence there is, and from whom")
     add_network(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the node and print its peers."""
-    peers = client_of(args).get("/v1/peers")
+    """Ask the node and print its peers, or what is known of one."""
+    client = client_of(args)
+    if args.explain and args.peer is None:
+        raise UserError("--explain needs a PEER: `tutti peers` lists them", ExitCode.USAGE)
+    peers = client.get("/v1/peers")
+    if args.peer is not None:
+        peers = {"peers": [_one(args.peer, peers["peers"], client.get("/v1/status"))]}
+    if args.explain:
+        evidence = client.get(f"/v1/peers/{peers['peers'][0]['peer_id']}/evidence")
+        if args.json:
+            print_json(evidence)
+        else:
+            print_lines(explain_evidence(evidence))
+        return 0
     if args.json:
         print_json(peers)
     else:
         print_lines(show(peers["peers"]))
     return 0
+
+
+def _one(named: str, peers: Sequence[Mapping[str, Any]], status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The peer whose id ends in `named`; this node itself is one too."""
+    own = {
+        "peer_id": status["peer_id"],
+        "connected": True,
+        "available": None,
+        "model": None,
+        "tokens_per_s": None,
+        "skills": {},
+    }
+    if status["model"] is not None:
+        own |= {"model": status["model"]["name"], "tokens_per_s": status["model"]["tokens_per_s"]}
+    found = [peer for peer in (*peers, own | {"skills": status["skills"]}) if str(peer["peer_id"]).endswith(named)]
+    if len(found) != 1:
+        reason = "no peer's" if not found else f"{len(found)} peers'"
+        raise UserError(f"{reason} id ends in {named!r}; `tutti peers --json` shows whole ids", ExitCode.USAGE)
+    return found[0]
 
 
 def show(peers: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -47,6 +84,6 @@ def show(peers: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _skills(skills: Mapping[str, Mapping[str, Any]]) -> str:
-    """Weights come from this node's audits alone; what a peer claims is in the JSON."""
+    """Weights come from audits alone; what a peer claims is in the JSON."""
     shown = [f"{clean(name)} {row['weight']:.2f} ({audits(row['hits'], row['misses'])})" for name, row in skills.items()]
     return "; ".join(shown) or "-"

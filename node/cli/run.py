@@ -24,6 +24,7 @@ WrapEngine = Callable[[Engine], Engine]
 _REPEATED: Final = {
     "listen": ("MULTIADDR", "listen here, for example /ip4/0.0.0.0/tcp/4101; repeatable"),
     "bootstrap": ("MULTIADDR", "dial this peer first, with /p2p/PEER_ID at the end; repeatable"),
+    "auditors_ignored": ("PEER_ID", "believe this auditor of the network no more than anybody else; repeatable"),
 }
 _TEXTS: Final = {
     "network": ("NAME|FILE", "dev, local or the path of a network file"),

@@ -1,0 +1,54 @@
+"""Batches of audits in the ledgers that this node follows: graded again when they are opened (specs/06-ledger.md)."""
+
+from __future__ import annotations
+
+from protocol.audit_batch import AUDITS, OPENING, regrade
+from protocol.constants import IMPORT_AUTHORS_MAX, OPEN_BATCHES_MAX
+from protocol.errors import RemoteProtocolError
+from protocol.events import Persist
+from protocol.imports import IMPORTED, Imports
+from protocol.ledger import Entry
+from protocol.outbox import Outbox
+from protocol.parameters import Parameters
+
+
+class Openings:
+    """Takes each entry of a followed ledger, in its author's order, and accounts what opened batches show."""
+
+    def __init__(self, outbox: Outbox, parameters: Parameters, imports: Imports) -> None:
+        self._outbox = outbox
+        self._parameters = parameters
+        self._imports = imports
+        # Batches that were committed and not opened yet, by author and root.
+        self._open: dict[bytes, dict[bytes, Entry]] = {}
+
+    def take(self, entry: Entry) -> str | None:
+        """Take a verified entry; gives the code of what was refused. After a restart all that are held come again.
+
+        A batch may be opened once: what was accounted before, or whose commitment is not known, is passed over.
+        """
+        root = entry.body.get("root")
+        if not isinstance(root, bytes):
+            return None
+        if entry.kind == AUDITS:
+            self._committed(entry, root)
+        audits = self._open.get(entry.author, {}).pop(root, None) if entry.kind == OPENING else None
+        if audits is None or entry.number <= self._imports.accounted(entry.author):
+            return None
+        try:
+            verdicts = regrade(audits, entry, self._parameters)
+        except RemoteProtocolError as error:
+            return error.code
+        # A date in the future would stay young for longer.
+        wall_ms = min(audits.wall_ms, self._outbox.now.wall_ms)
+        for key, value in self._imports.add(entry.author, verdicts, wall_ms, entry.number):
+            self._outbox.emit(Persist(IMPORTED, key, value))
+        return None
+
+    def _committed(self, entry: Entry, root: bytes) -> None:
+        if entry.author not in self._open and len(self._open) >= IMPORT_AUTHORS_MAX:
+            del self._open[next(iter(self._open))]
+        batches = self._open.setdefault(entry.author, {})
+        batches[root] = entry
+        if len(batches) > OPEN_BATCHES_MAX:
+            del batches[next(iter(batches))]
