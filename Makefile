@@ -5,9 +5,10 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON ?=
 export PYTHON
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage mutants models bench vectors lock clean setup setup-train setup-quality
+.PHONY: help demo test lint coverage mutants fuzz models bench vectors lock clean setup setup-train setup-quality
 
 help:
 	@echo "make demo      a network of real nodes on this machine answers 40 questions (first time: about 5 minutes of set-up)"
@@ -15,6 +16,7 @@ help:
 	@echo "make lint      ruff, mypy and import-linter"
 	@echo "make coverage  the tests that need no process, and which branches of protocol/ they leave out"
 	@echo "make mutants   whether the tests notice a hundred changes of protocol/ (half an hour)"
+	@echo "make fuzz      made-up bytes for every parser and for the core (MINUTES=10)"
 	@echo "make models    train the tiny models again (torch, an hour and a half)"
 	@echo "make bench     every benchmark of contrib/bench"
 	@echo "make vectors   write specs/vectors again from the code"
@@ -50,6 +52,9 @@ coverage: setup
 
 mutants: setup-quality
 	@.venv-quality/bin/python -m contrib.mutants $(ARGS)
+
+fuzz: setup-quality
+	@.venv-quality/bin/python -m contrib.fuzz --minutes $(MINUTES) $(ARGS)
 
 models: setup-train
 	@.venv-train/bin/python -m contrib.tinylm $(ARGS)

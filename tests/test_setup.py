@@ -65,7 +65,7 @@ def test_run__takes_the_first_python_that_is_new_enough(tmp_path: Path) -> None:
 def test_makefile__help_is_the_default_and_needs_no_set_up() -> None:
     answer = shell("make", "--no-print-directory", "-C", wheels.REPOSITORY)
     assert answer.returncode == 0
-    for word in ("demo", "test", "lint", "coverage", "mutants", "models", "bench", "lock", "clean"):
+    for word in ("demo", "test", "lint", "coverage", "mutants", "fuzz", "models", "bench", "lock", "clean"):
         assert f"make {word} " in answer.stdout
 
 

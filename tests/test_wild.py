@@ -10,7 +10,7 @@ from collections import Counter
 from typing import ClassVar, Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -25,13 +25,13 @@ from tests.wild import IDLE_MS, Wild, entries
 QUESTIONS: Final = [exercise("arith", seed) for seed in range(4)]
 GOLDS: Final = {question.text: question.gold for question in QUESTIONS}
 
-# What a node may hold more of after a question than before: the entries of its ledger, which grows for good, and what has a
-# bound of its own. Evidence of its own and from others, ids against replay, attempts at an address, and counters with one
-# entry a type of message or kind of fault. Who rests is forgotten when the next one has to, and whose clock seems wrong (a
-# record came late) when its channel ends.
+# What a node may hold more of after a question than before: the entries of ledgers, which grow for good, and what has a
+# bound of its own. Evidence of its own and from others, with the batches of audits that it comes from; ids against replay,
+# attempts at an address, counters with one entry a type of message or kind of fault. Who rests or is left alone is forgotten
+# when the next one has to, and whose clock seems wrong (a record came late) when its channel ends.
 _GROWS: Final = re.compile(
-    r"\._senders\b|\._full_at_ms$|\.(sent|received|rejected|_resting_until_ms|_notice_at_ms)$"
-    r"|\._?(ledger|imports|evidence)\b"
+    r"\._senders\b|\._full_at_ms$|\.(sent|received|rejected|_resting_until_ms|_paused_until_ms|_notice_at_ms)$"
+    r"|\._?(ledger|followed|following|imports|evidence|audit_records|openings|batches)\b"
 )
 
 
@@ -164,6 +164,10 @@ class Audited(Wires):
     evidenced = False
 
 
+# Making an example smaller takes minutes here, and thirty steps can be read.
+_SETTINGS: Final = settings(max_examples=12, stateful_step_count=30, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+
+
 @pytest.mark.parametrize("machine", [Wires, FourWires, Audited])
 def test_links_that_lose_reorder_and_double__leave_one_outcome_a_request_and_nothing_behind(machine: type[Wires]) -> None:
-    run_state_machine_as_test(machine, settings=settings(max_examples=12, stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=_SETTINGS)

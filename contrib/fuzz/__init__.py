@@ -1,0 +1,1 @@
+"""Fuzzing: made-up bytes for every parser of what peers send, and for whole cores."""

@@ -1,0 +1,45 @@
+"""The fuzzer's targets hold on their seeds, on any bytes, and on what the fuzzer found once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contrib.fuzz.recorded import recorded
+from contrib.fuzz.targets import TARGETS, seeds
+
+# What once broke a target: its name and the input, in hexadecimal.
+FOUND: list[tuple[str, str]] = []
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.binary(max_size=200))
+def test_target__holds_on_any_bytes(name: str, data: bytes) -> None:
+    TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_target__holds_on_its_seeds(name: str) -> None:
+    for seed in seeds(name):
+        TARGETS[name](seed)
+
+
+def test_targets__hold_on_what_was_found() -> None:
+    for name, data in FOUND:
+        TARGETS[name](bytes.fromhex(data))
+
+
+def test_recorded_run__has_the_messages_that_every_question_brings() -> None:
+    assert recorded().envelopes.keys() >= {
+        "record",
+        "beacon",
+        "bid",
+        "bid_ack",
+        "award",
+        "accept",
+        "commit",
+        "commit_set",
+        "reveal",
+    }
