@@ -60,16 +60,16 @@ def _counts_json(counts: Counts) -> dict[str, float]:
 
 
 def _part_json(part: Part) -> dict[str, Any]:
-    standing = part.standing
+    agreement = part.agreement
     return {
         "author": peer_id(part.author),
-        "auditor": standing.auditor,
-        "trust": round(standing.trust / TRUST_ONE, 2),
+        "auditor": agreement.auditor,
+        "trust": round(agreement.trust / TRUST_ONE, 2),
         "agreed": {
-            "strong": standing.strong_agreed,
-            "of_strong": standing.strong,
-            "weak": standing.weak_agreed,
-            "of_weak": standing.weak,
+            "strong": agreement.strong_agreed,
+            "of_strong": agreement.strong,
+            "weak": agreement.weak_agreed,
+            "of_weak": agreement.weak,
         },
         "contradicted": part.contradicted,
         "told": _counts_json(part.told),

@@ -80,6 +80,8 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
                 "tokens_per_s": bid.tokens_per_s,
                 "hits": round(bid.hits / EVIDENCE_ONE, 1),
                 "misses": round(bid.misses / EVIDENCE_ONE, 1),
+                "imported_hits": round(bid.imported_hits / EVIDENCE_ONE, 1),
+                "imported_misses": round(bid.imported_misses / EVIDENCE_ONE, 1),
                 "weight": weight_bits(bid.weight),
                 "awarded": bid.awarded,
                 "late": bid.late,

@@ -58,6 +58,7 @@ def _bid_reports(task: Task) -> tuple[BidReport, ...]:
     reports = []
     for bidder, bid in sorted(task.bids.items()):
         counts = task.view.of(bid) if task.view is not None else Counts()
+        imported = task.imported.get(bidder, Counts())
         reports.append(
             BidReport(
                 bidder,
@@ -66,6 +67,8 @@ def _bid_reports(task: Task) -> tuple[BidReport, ...]:
                 bid.bid.tokens_per_s,
                 counts.hits,
                 counts.misses,
+                imported.hits,
+                imported.misses,
                 counts.weight(task.options),
                 bidder in awarded,
                 task.view is not None and bidder not in task.view.counts,

@@ -85,6 +85,7 @@ from protocol.standing import Standing
 from protocol.succession import TABLE as SUCCESSIONS
 from protocol.succession import Successions, old_key
 from protocol.task import Task
+from protocol.trust import Pair
 
 
 class Core:
@@ -137,7 +138,7 @@ class Core:
         )
         audited = {name: skill.options - 1 for name, skill in parameters.skills.items() if skill.audited_by}
         self._audit_records = AuditRecords(audited)
-        self._standing = Standing(self._outbox, self.counts, self.clusters, self.candidates)
+        self._standing = Standing(self._outbox, self.counts, self.imported, self.clusters, self.candidates)
         suspect = partial(self.faults.suspect, "opening")
         self._requester = Requester(self._outbox, parameters, self._standing, entropy, self._finish, self.ledger, suspect)
         self.panel = Panel(self._outbox, parameters, self.evidence, self.imports, self.peers, self.candidates, self.counts)
@@ -204,13 +205,20 @@ class Core:
         """
         if self.is_faulty(peer):
             return Counts()
-        skills = sorted(self.parameters.skills) if skill == GENERAL else (skill,)
         known = (
-            self.evidence.counts(key, name, wall_ms) + self.imports.counts(key, name, wall_ms)
-            for key in self.successions.names(peer)
-            for name in skills
+            self.evidence.counts(*pair, wall_ms) + self.imports.counts(*pair, wall_ms) for pair in self._pairs(peer, skill)
         )
         return sum(known, Counts())
+
+    def imported(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
+        """What of `counts` others' audits add."""
+        if self.is_faulty(peer):
+            return Counts()
+        return sum((self.imports.counts(*pair, wall_ms) for pair in self._pairs(peer, skill)), Counts())
+
+    def _pairs(self, peer: bytes, skill: str) -> list[Pair]:
+        skills = sorted(self.parameters.skills) if skill == GENERAL else (skill,)
+        return [(key, name) for key in self.successions.names(peer) for name in skills]
 
     def clusters(self) -> Mapping[bytes, int]:
         """The number of the cluster of each peer whose mistakes are another's too; who stands alone is not in it."""

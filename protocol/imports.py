@@ -24,7 +24,7 @@ from protocol.constants import (
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.evidence import DAY_MS, Counts, EvidenceBook
 from protocol.identity import PUBLIC_KEY_SIZE
-from protocol.trust import Kind, Pair, Standing, agrees, clear, standing
+from protocol.trust import Agreement, Kind, Pair, agreement, agrees, clear
 
 # The table of its rows on disk.
 IMPORTED: Final = "imported"
@@ -39,7 +39,7 @@ class Part:
     author: bytes
     told: Counts
     used: Counts
-    standing: Standing
+    agreement: Agreement
     contradicted: bool
     entries: tuple[int, ...]
 
@@ -56,7 +56,7 @@ class Imports:
         self.version = 0
         self._made: tuple[int, int, int] | None = None
         self._found: dict[Pair, Kind] = {}
-        self._standings: dict[bytes, Standing] = {}
+        self._agreements: dict[bytes, Agreement] = {}
         self._counts: dict[Pair, Counts] = {}
 
     # --- Taking in
@@ -112,7 +112,7 @@ class Imports:
         if len(self._books) < IMPORT_AUTHORS_MAX:
             return {}
         self._refresh(wall_ms)
-        return dict(self.drop(min(self._books, key=lambda author: (self._standings[author].trust, author))))
+        return dict(self.drop(min(self._books, key=lambda author: (self._agreements[author].trust, author))))
 
     # --- What counts
 
@@ -120,10 +120,10 @@ class Imports:
         """Whose audits are here, sorted."""
         return sorted(self._books)
 
-    def standing(self, author: bytes, wall_ms: int) -> Standing:
+    def agreement(self, author: bytes, wall_ms: int) -> Agreement:
         """How an author agrees with this node's own audits."""
         self._refresh(wall_ms)
-        return self._standings.get(author, Standing(auditor=author in self._auditors))
+        return self._agreements.get(author, Agreement(auditor=author in self._auditors))
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
         """What all authors together add to the own evidence of a peer in a skill."""
@@ -132,10 +132,10 @@ class Imports:
         if pair not in self._counts:
             parts = self.parts(peer, skill, wall_ms)
             own = self._own.counts(peer, skill, wall_ms).total
-            others = _total(part.used for part in parts if not part.standing.auditor).within(
+            others = _total(part.used for part in parts if not part.agreement.auditor).within(
                 min(own, IMPORT_MAX * EVIDENCE_ONE)
             )
-            auditors = _total(part.used for part in parts if part.standing.auditor)
+            auditors = _total(part.used for part in parts if part.agreement.auditor)
             self._counts[pair] = (others + auditors).within(IMPORT_MAX * EVIDENCE_ONE)
         return self._counts[pair]
 
@@ -152,7 +152,7 @@ class Imports:
             told = self._books[author].counts(peer, skill, wall_ms)
             if not told.any:
                 continue
-            judged = self._standings[author]
+            judged = self._agreements[author]
             contradicted = found is not None and not agrees(found, told)
             most = told.within(IMPORT_AUTHOR_MAX * EVIDENCE_ONE)
             trust = 0 if contradicted else judged.trust
@@ -168,8 +168,8 @@ class Imports:
         self._made = made
         own = ((pair, clear(self._own.counts(*pair, wall_ms))) for pair in self._own.pairs())
         self._found = {pair: kind for pair, kind in own if kind is not None}
-        self._standings = {
-            author: standing(
+        self._agreements = {
+            author: agreement(
                 self._found, ((pair, book.counts(*pair, wall_ms)) for pair in book.pairs()), auditor=author in self._auditors
             )
             for author, book in self._books.items()

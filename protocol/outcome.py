@@ -32,7 +32,8 @@ class Gate(enum.Enum):
 class BidReport:
     """A bid and what the requester knew of the bidder when it allocated.
 
-    A `late` one came after the window and was never ranked, so nothing was looked up for it.
+    `imported_hits` and `imported_misses` are what of `hits` and `misses` others' audits add. A `late` one came after the window
+    and was never ranked, so nothing was looked up for it.
     """
 
     peer: bytes
@@ -41,6 +42,8 @@ class BidReport:
     tokens_per_s: int
     hits: int
     misses: int
+    imported_hits: int
+    imported_misses: int
     weight: int
     awarded: bool
     late: bool

@@ -107,6 +107,8 @@ class Seating:
             bid.bidder: known[bid.bidder] if bid.bidder in known else self._standing.counts(bid.bidder, task.requirement.skill)
             for bid in bids
         }
+        for peer in counts.keys() - known.keys():
+            task.imported[peer] = self._standing.imported(peer, task.requirement.skill)
         newcomers = SEATS_DEFAULT if task.audit is not None else 0
         # The partition of the first view stays as well: another one might number the same peers anew.
         clusters = task.view.clusters if task.view is not None else self._standing.clusters()

@@ -26,6 +26,7 @@ class Standing:
         self,
         outbox: Outbox,
         counts: Callable[[bytes, str, int], Counts],
+        imported: Callable[[bytes, str, int], Counts],
         clusters: Callable[[], Mapping[bytes, int]],
         candidates: Candidates,
     ) -> None:
@@ -33,11 +34,16 @@ class Standing:
         self.clusters = clusters
         self._outbox = outbox
         self._counts = counts
+        self._imported = imported
         self._resting_until_ms: dict[bytes, int] = {}
 
     def counts(self, peer: bytes, skill: str) -> Counts:
         """What is known now of `peer` in `skill`; for a general question, of all skills together."""
         return self._counts(peer, skill, self._outbox.now.wall_ms)
+
+    def imported(self, peer: bytes, skill: str) -> Counts:
+        """What of that others' audits add."""
+        return self._imported(peer, skill, self._outbox.now.wall_ms)
 
     def weighs(self, peer: bytes, task: Task) -> bool:
         """Whether `peer` earned a weight in what the task needs."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.allocation import ReceivedBid, View
+from protocol.evidence import Counts
 from protocol.exercises import Exercise
 from protocol.outcome import Gate, SeatReport
 from protocol.requirement import Requirement
@@ -48,6 +49,8 @@ class Task:
     gone: set[bytes] = field(default_factory=set)
     view: View | None = None
     view_hash: bytes = b""
+    # What of the counts in the view others' audits add.
+    imported: dict[bytes, Counts] = field(default_factory=dict)
     seats: list[Seat] = field(default_factory=list)
     reserves: deque[ReceivedBid] = field(default_factory=deque)
     reports: list[SeatReport] = field(default_factory=list)

@@ -43,7 +43,7 @@ def lower_bound(agreed: int, judged: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Agreement:
     """Of the pairs (peer, skill) that one's own audits found strong, and weak, how many an author judged, and judged alike."""
 
     strong: int = 0
@@ -72,8 +72,8 @@ def agrees(found: Kind, told: Counts) -> bool:
     return told.hits > told.misses if found == "strong" else told.hits < told.misses
 
 
-def standing(found: Mapping[Pair, Kind], told: Iterable[tuple[Pair, Counts]], *, auditor: bool = False) -> Standing:
-    """How an author stands whose audits say `told`, where one's own clearly `found` strong or weak."""
+def agreement(found: Mapping[Pair, Kind], told: Iterable[tuple[Pair, Counts]], *, auditor: bool = False) -> Agreement:
+    """How an author agrees whose audits say `told`, where one's own clearly `found` strong or weak."""
     judged: Counter[Kind] = Counter()
     agreed: Counter[Kind] = Counter()
     for pair, counts in told:
@@ -81,4 +81,4 @@ def standing(found: Mapping[Pair, Kind], told: Iterable[tuple[Pair, Counts]], *,
         if kind is not None and counts.any:
             judged[kind] += 1
             agreed[kind] += agrees(kind, counts)
-    return Standing(judged["strong"], agreed["strong"], judged["weak"], agreed["weak"], auditor)
+    return Agreement(judged["strong"], agreed["strong"], judged["weak"], agreed["weak"], auditor)

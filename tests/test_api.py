@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from node.cli import main
 from node.errors import ExitCode
 from protocol.allowance import Caps
+from protocol.identity import peer_id
 from tests.api_bench import Served, with_node
 from tests.test_logs import SECRET, restored_logging
 
@@ -71,6 +73,31 @@ def test_cap__that_is_reached_is_shown_with_the_time_it_ends(tmp_path: Path, cap
         assert re.search(r"cap reached until \d\d:\d\d.*\(2 of 2 requests this hour, 512 of 9000 tokens this day\)", shown)
 
     with_node(tmp_path, check, Caps(2, 9_000))
+
+
+# --- Evidence
+
+
+def test_evidence__of_a_peer_is_told_in_sentences_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def check(node: Served) -> None:
+        core = node.node.executor.core
+        for verdict in ("hit", "hit", "miss"):
+            core.evidence.add(core.me, "arith", verdict, time.time_ns() // 1_000_000, 7)
+        own = peer_id(core.me)
+        assert await node.tutti("peers", own[-6:], "--explain") == ExitCode.OK
+        shown = capsys.readouterr().out
+        assert f"{own} (this node itself)" in shown
+        assert "2 of 3 audits right today" in shown
+        assert "They were committed in entry 7 of this node's ledger." in shown
+        assert await node.tutti("peers", own, "--explain", "--json") == ExitCode.OK
+        assert json.loads(capsys.readouterr().out)["skills"]["arith"]["own"]["entries"] == [7]
+        assert await node.tutti("peers", own, "--json") == ExitCode.OK
+        assert [peer["peer_id"] for peer in json.loads(capsys.readouterr().out)["peers"]] == [own]
+        assert await node.tutti("peers", "nobody", "--explain") == ExitCode.USAGE
+        assert "no peer's id ends in 'nobody'" in capsys.readouterr().err
+        assert (await node.call("GET", "/v1/peers/nobody/evidence"))[0] == 400
+
+    with_node(tmp_path, check)
 
 
 # --- Wrong requests

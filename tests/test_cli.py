@@ -129,7 +129,8 @@ def test_help__of_each_command_documents_the_exit_codes(name: str, capsys: Captu
         (["run", "--modle=x"], "unknown flag '--modle', did you mean --model?; see tutti run --help"),
         (["ask", "--skil", "arith", "q"], "unknown flag '--skil', did you mean --skill?; see tutti ask --help"),
         (["status", "--jso"], "unknown flag '--jso', did you mean --json?; see tutti status --help"),
-        (["peers", "more"], "unexpected argument 'more'; see tutti peers --help"),
+        (["status", "more"], "unexpected argument 'more'; see tutti status --help"),
+        (["peers", "--explain"], "--explain needs a PEER: `tutti peers` lists them"),
         (["id", "--home"], "argument --home: expected one argument; see tutti id --help"),
         (["run", "--threads", "abc"], "--threads must be an integer from 1 to 1024, or 0 for this machine's cores, not 'abc'"),
         (

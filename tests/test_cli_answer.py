@@ -25,6 +25,8 @@ def bid(peer: str, hits: float, misses: float, weight: float, *, awarded: bool, 
         "tokens_per_s": 400,
         "hits": hits,
         "misses": misses,
+        "imported_hits": 0.0,
+        "imported_misses": 0.0,
         "weight": weight,
         "awarded": awarded,
         "late": False,
@@ -98,7 +100,7 @@ EXPLAINED = """\
 Skill: arith, because an example of that skill is nearest to the question (similarity 0.87 of 1).
 Bids: 5 nodes bid. Seats go first to nodes with weight, by expected accuracy less a little for queued work, and last to those \
 without.
-Weight comes from this node's own audits, never from claims:
+Weight comes from audits, never from claims:
   aliceAAA (Tutti arithmetic, this node): 10 of 10 audits right, so weight 6.46; nothing queued: a seat.
   brunoBBB (arith): 10 of 10 audits right, so weight 6.46; 2 queued: a seat.
   carlaCCC (generalist): 4 of 9.9 audits right, so weight 1.93; nothing queued: a seat.
@@ -212,6 +214,12 @@ def test_tie__is_told_to_have_been_broken_by_a_hash() -> None:
 
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31mred\r\n\u202evoted\x00"
+
+
+def test_weight__says_how_many_audits_were_of_others() -> None:
+    told = copy.deepcopy(VOTED)
+    told["bids"][0] |= {"hits": 12.0, "imported_hits": 2.0}
+    assert "12 of 12 audits right (2 of them by others), so weight" in "\n".join(explain(told, NAMES))
 
 
 def test_text_of_peers__cannot_steer_the_terminal() -> None:

@@ -9,13 +9,15 @@ import pytest
 
 from protocol.audit_batch import Answers, audits_body, opening_body
 from protocol.canonical import Value
-from protocol.constants import AUDIT_BATCH_MAX, EVIDENCE_ONE, IMPORT_MAX
+from protocol.constants import AUDIT_BATCH_MAX, CALIBRATION_MS_MAX, DEADLINE_MS_DEFAULT, EVIDENCE_ONE, IMPORT_MAX
 from protocol.events import AuditsWanted
 from protocol.evidence import Counts
 from protocol.identity import KeySigner
 from protocol.ledger import Entry, make_entry
 from protocol.ledger_messages import Entries, Heads, Pull, pack_head
+from protocol.messages import Beacon
 from simnet.world import World
+from tests.core_bench import QUESTION
 from tests.support import EXPERT, PARAMETERS, WALL_MS, Bench, evidence, failing, liar, peers, record, sent, solver
 from tests.test_audit_batch import closed, leaf
 
@@ -97,7 +99,7 @@ def weight(bench: Bench, peer: KeySigner) -> int:
 
 
 def trust(bench: Bench, author: KeySigner) -> int:
-    return bench.core.imports.standing(author.public_key, bench.wall_ms).trust
+    return bench.core.imports.agreement(author.public_key, bench.wall_ms).trust
 
 
 def audited(bench: Bench, peer: KeySigner, hits: int, misses: int = 0) -> None:
@@ -118,6 +120,21 @@ def test_opened_batch__of_an_author_that_agrees_adds_to_ones_own_audits() -> Non
     assert trust(bench, AUTHOR) > 0
     assert EVIDENCE_ONE < imported(bench, SUBJECT).hits <= 2 * EVIDENCE_ONE
     assert weight(bench, SUBJECT) > alone
+
+
+def test_outcome__says_apart_what_others_found() -> None:
+    bench = reader()
+    audited(bench, SUBJECT, 5)
+    tell(bench, AUTHOR, ledger(AUTHOR, honest(AUTHOR, (SUBJECT, True))))
+    bench.join(SUBJECT)
+    beacon = sent(bench.ask(QUESTION) + bench.wait(CALIBRATION_MS_MAX), Beacon)[-1]
+    bench.bids(beacon, [SUBJECT])
+    bench.wait(2 * DEADLINE_MS_DEFAULT)
+    outcome = bench.outcome(QUESTION)
+    assert outcome is not None
+    (report,) = outcome.bids
+    assert (report.imported_hits, report.imported_misses) == (imported(bench, SUBJECT).hits, 0)
+    assert report.hits == 5 * EVIDENCE_ONE + report.imported_hits > 5 * EVIDENCE_ONE
 
 
 def test_opened_batch__of_an_author_that_shares_no_peer_adds_nothing() -> None:
@@ -211,12 +228,12 @@ def test_network__uses_what_another_found_only_after_agreeing_with_it() -> None:
     (part,) = imports.parts(subject.key, "arith", WALL_MS)
     assert part.author == first.key
     assert part.told.hits >= 3 * EVIDENCE_ONE
-    assert part.standing.trust == 0
+    assert part.agreement.trust == 0
     assert imports.recommended(subject.key, "arith", WALL_MS) == Counts()
     world.after(0, second, AuditsWanted())
     world.run(for_ms=1)
     world.run(until=lambda: second.core.audits.settled(("arith",)))
-    assert imports.standing(first.key, WALL_MS).trust > 0
+    assert imports.agreement(first.key, WALL_MS).trust > 0
     assert imports.recommended(subject.key, "arith", WALL_MS).hits > 0
     assert second.core.counts(subject.key, "arith", WALL_MS) == Counts()
     subject.restart()

@@ -65,7 +65,7 @@ def test_import__adds_to_ones_own_audits_once_the_author_agreed_on_shared_peers(
     assert EVIDENCE_ONE < counts(imports, subject).hits <= 2 * EVIDENCE_ONE
     (part,) = imports.parts(subject, "arith", NOW_MS)
     assert (part.author, part.told, part.entries) == (author(1), Counts(5 * EVIDENCE_ONE, 0), (7,))
-    assert part.standing.trust > 0
+    assert part.agreement.trust > 0
 
 
 def test_import__gives_no_voice_without_ones_own_audits_and_says_whom_to_audit_first() -> None:
@@ -90,7 +90,7 @@ def test_ring__of_a_hundred_praisers_gains_nothing(honest: int) -> None:
         audit(own, member, 0, 3)
         assert counts(imports, member) == Counts()
     for member in ring[:honest]:
-        assert imports.standing(member, NOW_MS).trust < 8, "praise of whom own audits found weak costs its author its trust"
+        assert imports.agreement(member, NOW_MS).trust < 8, "praise of whom own audits found weak costs its author its trust"
 
 
 @settings(max_examples=40)
@@ -129,7 +129,7 @@ def test_slanderer__with_only_failures_is_not_believed_of_anybody() -> None:
     audit(own, newcomer, 2)
     imports.add(author(1), [verdict for number in range(16) for verdict in told(peer(number), 0, 4)], NOW_MS, 1)
     imports.add(author(1), told(newcomer, 0, 9), NOW_MS, 2)
-    assert imports.standing(author(1), NOW_MS).trust == 0
+    assert imports.agreement(author(1), NOW_MS).trust == 0
     assert counts(imports, newcomer) == Counts()
 
 
@@ -211,7 +211,7 @@ def test_imports__are_bounded_and_made_up_authors_crowd_out_nobody_trusted() -> 
     for number in range(1, IMPORT_AUTHORS_MAX + 20):
         disk |= dict(imports.add(author(number), told(peer(50), 1), NOW_MS, 1))
     assert len(imports.authors()) == IMPORT_AUTHORS_MAX
-    assert imports.standing(author(0), NOW_MS).trust > 0
+    assert imports.agreement(author(0), NOW_MS).trust > 0
     assert {key[:32] for key, value in disk.items() if value is not None} == set(imports.authors())
     for number in range(IMPORT_PAIRS_MAX + 10):
         disk |= dict(imports.add(author(0), told(peer(1_000 + number), 1), NOW_MS, 1))

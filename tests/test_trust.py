@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from protocol.constants import AUDITOR_PAIRS, EVIDENCE_ONE, TRUST_ONE, TRUST_OWN_MIN, TRUST_PAIRS_MAX, TRUST_RISK
 from protocol.errors import LocalProtocolError
 from protocol.evidence import Counts
-from protocol.trust import Kind, Pair, Standing, agrees, clear, lower_bound, standing
+from protocol.trust import Agreement, Kind, Pair, agreement, agrees, clear, lower_bound
 
 KINDS: tuple[Kind, ...] = ("strong", "weak")
 
@@ -89,20 +89,20 @@ FOUND: dict[Pair, Kind] = {pair(number): KINDS[number // 8] for number in range(
 
 def test_trust__comes_from_telling_strong_from_weak() -> None:
     honest = [(key, of(9, 1) if kind == "strong" else of(1, 9)) for key, kind in FOUND.items()]
-    assert standing(FOUND, honest) == Standing(8, 8, 8, 8)
-    assert standing(FOUND, honest).trust == lower_bound(8, 8)
+    assert agreement(FOUND, honest) == Agreement(8, 8, 8, 8)
+    assert agreement(FOUND, honest).trust == lower_bound(8, 8)
 
 
 @given(st.dictionaries(st.integers(0, 40).map(pair), st.integers(1, 30)))
 def test_trust__of_who_only_praises_or_only_condemns_is_nothing(told: dict[Pair, int]) -> None:
-    assert standing(FOUND, [(key, of(count, 0)) for key, count in told.items()]).trust == 0
-    assert standing(FOUND, [(key, of(0, count)) for key, count in told.items()]).trust == 0
+    assert agreement(FOUND, [(key, of(count, 0)) for key, count in told.items()]).trust == 0
+    assert agreement(FOUND, [(key, of(0, count)) for key, count in told.items()]).trust == 0
 
 
 @given(st.dictionaries(st.integers(20, 40).map(pair), counts))
 def test_trust__about_peers_nobody_else_audited_is_nothing(told: dict[Pair, Counts]) -> None:
-    assert standing(FOUND, told.items()) == Standing()
-    assert Standing().trust == 0
+    assert agreement(FOUND, told.items()) == Agreement()
+    assert Agreement().trust == 0
 
 
 @settings(max_examples=60)
@@ -110,11 +110,11 @@ def test_trust__about_peers_nobody_else_audited_is_nothing(told: dict[Pair, Coun
 def test_trust__never_grows_by_a_lie_about_a_shared_peer(told: dict[Pair, Counts], about: Pair) -> None:
     lie = of(0, 5) if FOUND[about] == "strong" else of(5, 0)
     silent = {key: count for key, count in told.items() if key != about}
-    assert standing(FOUND, (silent | {about: lie}).items()).trust <= standing(FOUND, silent.items()).trust
+    assert agreement(FOUND, (silent | {about: lie}).items()).trust <= agreement(FOUND, silent.items()).trust
 
 
 def test_trust__of_a_named_auditor_starts_above_nothing_and_is_lost_by_disagreement() -> None:
-    fresh = standing(FOUND, (), auditor=True)
+    fresh = agreement(FOUND, (), auditor=True)
     assert fresh.trust == lower_bound(AUDITOR_PAIRS, AUDITOR_PAIRS)
-    liar = standing(FOUND, [(key, of(0, 9) if kind == "strong" else of(9, 0)) for key, kind in FOUND.items()], auditor=True)
+    liar = agreement(FOUND, [(key, of(0, 9) if kind == "strong" else of(9, 0)) for key, kind in FOUND.items()], auditor=True)
     assert liar.trust < fresh.trust // 2

@@ -148,7 +148,7 @@ def _why_nodes(outcome: Json, names: Names) -> list[str]:
     rule = "Seats go first to nodes with weight, by expected accuracy less a little for queued work, and last to those without."
     if not outcome["voted"]:
         rule = "Free text is not voted, so there is one seat, for the node with most weight; the next one gets it if it fails."
-    lines = [f"Bids: {number(len(bids), 'node')} bid. {rule}", "Weight comes from this node's own audits, never from claims:"]
+    lines = [f"Bids: {number(len(bids), 'node')} bid. {rule}", "Weight comes from audits, never from claims:"]
     for bid in sorted(bids, key=lambda row: (not row["awarded"], -row["weight"], row["peer_id"])):
         if bid["late"]:
             lines.append(f"  {_who(bid['peer_id'], names)}: bid after the window had closed: no seat.")
@@ -164,9 +164,11 @@ def _standing(bid: Json) -> str:
     weight = f"weight {bid['weight']:.2f}"
     if bid["hits"] + bid["misses"] == 0:
         return f"no audits yet, so {weight}"
+    others = bid["imported_hits"] + bid["imported_misses"]
+    found = audits(bid["hits"], bid["misses"]) + (f" ({others:g} of them by others)" if others else "")
     if bid["weight"] == 0:
-        return f"{audits(bid['hits'], bid['misses'])}, no better than guessing, so {weight}"
-    return f"{audits(bid['hits'], bid['misses'])}, so {weight}"
+        return f"{found}, no better than guessing, so {weight}"
+    return f"{found}, so {weight}"
 
 
 def _what_failed(outcome: Json, names: Names) -> list[str]:

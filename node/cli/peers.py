@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask the node and print its peers, or what is known of one."""
-    client = client_of(args)
     if args.explain and args.peer is None:
         raise UserError("--explain needs a PEER: `tutti peers` lists them", ExitCode.USAGE)
+    client = client_of(args)
     peers = client.get("/v1/peers")
     if args.peer is not None:
         peers = {"peers": [_one(args.peer, peers["peers"], client.get("/v1/status"))]}
