@@ -104,7 +104,9 @@ def public_key_of(peer: str) -> bytes:
         raw = base58.b58decode(peer)
     except ValueError as error:
         raise RemoteProtocolError("peer_id", f"{peer!r} is not base58") from error
-    if len(raw) != len(_PEER_ID_PREFIX) + PUBLIC_KEY_SIZE or not raw.startswith(_PEER_ID_PREFIX):
+    # The library drops blanks at the end, so that a second text would name the same peer.
+    is_exact = base58.b58encode(raw).decode() == peer
+    if not is_exact or len(raw) != len(_PEER_ID_PREFIX) + PUBLIC_KEY_SIZE or not raw.startswith(_PEER_ID_PREFIX):
         raise RemoteProtocolError("peer_id", f"{peer!r} is not the peer id of an Ed25519 key")
     key = raw[len(_PEER_ID_PREFIX) :]
     check_public_key(key)

@@ -31,7 +31,7 @@ from protocol.parameters import preset
 from tests.support import record
 from tests.test_cli_run import running
 
-PROGRAM: Final = javascript.DIRECTORY / "interop.js"
+PROGRAM: Final = javascript.INTEROP / "interop.js"
 NODE_JS: Final = shutil.which("node")
 PATIENCE_S: Final = 60
 NETWORK: Final = preset("dev").network
@@ -44,7 +44,7 @@ ABSENT: Final = KeySigner(b"a" * 32)
 def _missing() -> str | None:
     if NODE_JS is None:
         return "Node.js is missing: `make test` says which package to install"
-    if not javascript.is_ready():
+    if not javascript.is_ready(javascript.INTEROP):
         return "js-libp2p is not installed: `make test` does it, or says why not"
     return None
 
@@ -117,12 +117,13 @@ def test_js__is_installed_where_tests_decide() -> None:
     assert os.environ.get("CI") != "true" or _missing() is None, _missing()
 
 
-def test_js__the_lock_file_pins_contents_and_names_no_server() -> None:
-    text = (PROGRAM.parent / "package-lock.json").read_text()
+@pytest.mark.parametrize("directory", javascript.DIRECTORIES, ids=lambda path: path.name)
+def test_js__the_lock_file_pins_contents_and_names_no_server(directory: Path) -> None:
+    text = (directory / "package-lock.json").read_text()
     packages = {name: entry for name, entry in json.loads(text)["packages"].items() if name}
     assert "://" not in text
     assert all(entry["integrity"].startswith("sha512-") for entry in packages.values())
-    wanted = json.loads((PROGRAM.parent / "package.json").read_text())["dependencies"]
+    wanted = json.loads((directory / "package.json").read_text())["dependencies"]
     assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
 
 

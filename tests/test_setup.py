@@ -213,7 +213,7 @@ def test_stamp__a_damaged_one_means_work_and_no_error(content: bytes, tmp_path_f
     assert not environment.is_ready(place)
 
 
-# --- The node in JavaScript
+# --- What is written in JavaScript
 
 
 def test_javascript__without_npm_one_line_says_so_and_the_set_up_goes_on(
@@ -223,7 +223,7 @@ def test_javascript__without_npm_one_line_says_so_and_the_set_up_goes_on(
     javascript.make(Console(tmp_path / "log"))
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert "the test with js-libp2p cannot run: missing: Node.js" in line
+    assert "the tests with JavaScript cannot run: missing: Node.js" in line
 
 
 def test_javascript__too_old_an_engine_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ usage: contrib/setup/run WORD
   dev     make .venv, in which everything but the trainer runs
   train   make .venv-train, which has torch as well
   quality make .venv-quality, which has the fuzzer and the mutation tool as well
-  js      install js-libp2p in tests/js for the interoperability test; says so in one line where that is not possible
+  js      install the packages of tests/js and contrib/conformance; says so in one line where that is not possible
   lock    renew requirements.lock and the lock files of contrib/setup
   wheels  print the directories of the compiled wheels that .venv was made with
   clean   remove the environments and everything else that is not source (the cache of compiled wheels stays)
@@ -36,6 +36,7 @@ LEFTOVERS = (
     ".hypothesis",
     ".cache",
     "tests/js/node_modules",
+    "contrib/conformance/node_modules",
 )
 
 
@@ -61,11 +62,10 @@ def _provide(which: environment.Environment) -> None:
 
 
 def _provide_javascript() -> None:
-    if javascript.is_ready():
+    if all(map(javascript.is_ready, javascript.DIRECTORIES)):
         return
     with _alone():
-        if not javascript.is_ready():
-            javascript.make(Console(LOG))
+        javascript.make(Console(LOG))
 
 
 def _print_wheels() -> None:

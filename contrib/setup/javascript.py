@@ -1,4 +1,4 @@
-"""The packages of the node in JavaScript that the interoperability test talks to: tests/js, installed by npm."""
+"""The packages of what is written in JavaScript, installed by npm: a node to talk to, a reader of the specs."""
 
 import hashlib
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 from contrib.setup import system, wheels
 from contrib.setup.console import Console, SetupError
 
-DIRECTORY = wheels.REPOSITORY / "tests" / "js"
-PACKAGES = DIRECTORY / "node_modules"
-STAMP = PACKAGES / ".tutti-setup"
+INTEROP = wheels.REPOSITORY / "tests" / "js"
+CONFORMANCE = wheels.REPOSITORY / "contrib" / "conformance"
+DIRECTORIES = (INTEROP, CONFORMANCE)
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")  # Debian's, and its children's
 # The oldest that js-libp2p 3 runs on, with what polyfill.js adds; Debian 12 has 18.
 NODE_MAJOR_MIN = 18
@@ -30,14 +30,18 @@ NEEDS = (
 )
 
 
-def _wanted() -> str:
-    sources = (DIRECTORY / name for name in ("package.json", "package-lock.json"))
+def _wanted(directory: Path) -> str:
+    sources = (directory / name for name in ("package.json", "package-lock.json"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
-def is_ready() -> bool:
-    """Whether the packages are those of the lock file."""
-    return STAMP.is_file() and STAMP.read_text() == _wanted()
+def _stamp(directory: Path) -> Path:
+    return directory / "node_modules" / ".tutti-setup"
+
+
+def is_ready(directory: Path) -> bool:
+    """Whether the packages there are those of the lock file."""
+    return _stamp(directory).is_file() and _stamp(directory).read_text() == _wanted(directory)
 
 
 def _environment() -> dict[str, str]:
@@ -48,12 +52,19 @@ def _environment() -> dict[str, str]:
 
 
 def make(console: Console) -> None:
-    """Install them. Without Node.js or the registry one line says so and no more: one test is skipped then."""
+    """Install them. Without Node.js or the registry one line says so and no more: their tests are skipped then."""
     try:
         system.provide(NEEDS, console)
-        # No package of the lock file has an install script; if one ever gets one, it does not run here.
-        command = ["npm", "ci", "--prefix", DIRECTORY, "--ignore-scripts", "--no-audit", "--no-fund"]
-        console.run("installing js-libp2p", command, remedy="npm's message is in the log", environment=_environment())
-        STAMP.write_text(_wanted())
+        for directory in DIRECTORIES:
+            if not is_ready(directory):
+                _install(directory, console)
     except SetupError as error:
-        console.note(f"setup: the test with js-libp2p cannot run: {error}")
+        console.note(f"setup: the tests with JavaScript cannot run: {error}")
+
+
+def _install(directory: Path, console: Console) -> None:
+    # No package of the lock files has an install script; if one ever gets one, it does not run here.
+    command = ["npm", "ci", "--prefix", directory, "--ignore-scripts", "--no-audit", "--no-fund"]
+    place = directory.relative_to(wheels.REPOSITORY)
+    console.run(f"installing packages in {place}", command, remedy="npm's message is in the log", environment=_environment())
+    _stamp(directory).write_text(_wanted(directory))

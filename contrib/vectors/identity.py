@@ -82,6 +82,9 @@ def _peer_ids() -> list[Case]:
     texts: list[tuple[str, str, str | None]] = [
         ("of the key", peer_id(key), None),
         ("empty", "", "peer_id"),
+        ("a blank behind it", peer_id(key) + " ", "peer_id"),
+        ("a line end behind it", peer_id(key) + "\n", "peer_id"),
+        ("a one before it", "1" + peer_id(key), "peer_id"),
         ("not base58", peer_id(key)[:-1] + "0", "peer_id"),
         ("a byte short", base58.b58encode(raw[:-1]).decode(), "peer_id"),
         ("a byte long", base58.b58encode(raw + b"\x00").decode(), "peer_id"),

@@ -1,0 +1,67 @@
+// A network's id and its signed parameters, specs/10-network.md.
+
+import { encode } from "./encoding.js";
+import { domain, sha256, verify } from "./identity.js";
+import { Refusal, demand } from "./refusal.js";
+import { limit } from "./tables.js";
+
+const ANSWERS = ["number", "list", "word", "choice", "text"];
+const NAME = /^[a-z][a-z0-9_-]{0,31}$/;
+const EXERCISE = /^[a-z][a-z0-9_-]{0,31}\/[a-z][a-z0-9_-]{0,31}$/;
+// The types of answers of known exercises: by skill, and the families that differ.
+const BY_SKILL = { arith: "number", lists: "list", text: "word", logic: "choice" };
+const NUMBERS = ["lists/max", "lists/min", "lists/count", "text/count_letter"];
+const FAMILIES = {
+  arith: ["add", "subtract", "times", "word"],
+  lists: ["sort", "max", "min", "reverse", "count"],
+  text: ["reverse_word", "count_letter", "capitals", "first_last", "compare_words"],
+  logic: ["compare", "chain", "parity", "odd_one_out"],
+};
+
+const field = (holds, name) => demand(holds, "field", name);
+const isWithin = (value, low, high) => typeof value === "bigint" && value >= low && value <= high;
+
+function networkId({ name, founder, nonce }) {
+  const size = Number(limit("NETWORK_NAME_SIZE_MAX"));
+  field(typeof name === "string" && name.length <= size && /^[a-z0-9][a-z0-9-]*$/.test(name) && !name.endsWith("\n"), "name");
+  field(Buffer.isBuffer(founder) && founder.length === 32, "founder");
+  field(Buffer.isBuffer(nonce) && nonce.length === 16, "nonce");
+  return sha256(domain("tutti/network/1"), encode(new Map(Object.entries({ founder, name, nonce }))));
+}
+
+function exactly(map, names, code) {
+  demand(map instanceof Map && map.size === names.length && names.every((name) => map.has(name)), code);
+  return names.map((name) => map.get(name));
+}
+
+function checkSkill(name, skill) {
+  field(NAME.test(name) && name !== "general", "a skill's name");
+  const names = ["answer", "options", "tokens_max", "examples", "exercises"];
+  const [answer, options, tokens, examples, exercises] = exactly(skill, names, "field");
+  field(ANSWERS.includes(answer), "answer");
+  field(isWithin(options, 2n, limit("OPTIONS_MAX")) && isWithin(tokens, 1n, limit("TOKENS_MAX")), "options or tokens_max");
+  const size = (text) => BigInt(Buffer.byteLength(text));
+  field(Array.isArray(examples) && BigInt(examples.length) <= limit("EXAMPLES_MAX"), "examples");
+  field(examples.every((text) => typeof text === "string" && isWithin(size(text), 1n, limit("EXAMPLE_SIZE_MAX"))), "examples");
+  field(Array.isArray(exercises) && BigInt(exercises.length) <= limit("EXERCISES_MAX"), "exercises");
+  field(exercises.every((text) => typeof text === "string" && EXERCISE.test(text)), "exercises");
+  for (const text of exercises) {
+    const [of, family] = text.split("/");
+    if (!FAMILIES[of]?.includes(family)) continue;
+    field(answer === BY_SKILL[of] || (answer === "number" && NUMBERS.includes(text)), "an exercise of another answer");
+  }
+}
+
+function parameters({ genesis, body, signature }) {
+  const network = networkId(Object.fromEntries(genesis));
+  const [revision, similarity, skills] = exactly(body, ["revision", "similarity_min", "skills"], "fields");
+  field(isWithin(revision, 1n, limit("REVISION_MAX")) && isWithin(similarity, 0n, 1000n), "revision or similarity_min");
+  field(skills instanceof Map && BigInt(skills.size) <= limit("RECORD_SKILLS_MAX"), "skills");
+  for (const [name, skill] of skills) checkSkill(name, skill);
+  const signed = encode(new Map([...body, ["network", network]]));
+  if (BigInt(signed.length) > limit("ENVELOPE_SIZE_MAX")) throw new Refusal("field", "too long");
+  verify(genesis.get("founder"), Buffer.concat([domain("tutti/parameters/1"), signed]), signature);
+  return revision;
+}
+
+export const operations = { network: networkId, parameters };
