@@ -60,13 +60,17 @@ const FURTHER = {
   },
 };
 
-// Check 13, for the messages of a task.
-export function checkMessage(type, body) {
-  const known = TYPES.get(type);
-  if (!known || known.to === "`records`") throw new Refusal("type", type);
-  const ofTask = known.name === "07-beacon.md" || known.name === "08-execution.md";
-  checkBody(messageFields(known.name, type, ofTask ? "07-beacon.md" : undefined), body);
+// The fields of a body by its type, and each by its rule: check 13.
+export function checkBodyOf(type, body) {
+  const { name } = TYPES.get(type);
+  const ofTask = name === "07-beacon.md" || name === "08-execution.md";
+  checkBody(messageFields(name, type, ofTask ? "07-beacon.md" : undefined), body);
   FURTHER[type]?.(body);
+}
+
+function checkMessage(type, body) {
+  if (!TYPES.has(type)) throw new Refusal("type", type);
+  checkBodyOf(type, body);
 }
 
 export const operations = {
