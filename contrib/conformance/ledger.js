@@ -1,9 +1,9 @@
 // Entries, chains and Merkle trees, specs/06-ledger.md.
 
 import { decode, encode } from "./encoding.js";
-import { domain, sha256, sign, verify } from "./identity.js";
+import { checkKey, domain, sha256, sign, verify } from "./identity.js";
 import { demand } from "./refusal.js";
-import { checkBody, kindFields, limit } from "./tables.js";
+import { checkBody, kindFields, limit, sectionFields } from "./tables.js";
 
 const DOMAIN = domain("tutti/entry/1");
 const FIELDS = ["author", "body", "kind", "network", "number", "previous", "wall_ms"];
@@ -92,6 +92,24 @@ function merklePath({ root, leaf, index, count, path }) {
   return null;
 }
 
+const recoveryHash = (key) => sha256(domain("tutti/recovery/1"), key);
+const STATEMENT = sectionFields("06-ledger.md", "Succession");
+
+function succession({ data }) {
+  const fields = decode(data);
+  demand(fields instanceof Map, "succession");
+  checkBody(STATEMENT, fields);
+  const { network, new: next, old, recovery } = Object.fromEntries(fields);
+  demand(!next.equals(old) && !next.equals(recovery) && !old.equals(recovery), "succession");
+  checkKey(old);
+  const said = encode(new Map(Object.entries({ network, new: next, old, recovery })));
+  const signed = Buffer.concat([domain("tutti/succession/1"), said]);
+  verify(next, signed, fields.get("by_new"));
+  verify(recovery, signed, fields.get("by_recovery"));
+  if (fields.get("by_old").length) verify(old, signed, fields.get("by_old"));
+  return { network, old, new: next, recovery: recoveryHash(recovery) };
+}
+
 export const operations = {
   sign_entry: ({ seed, fields }) => {
     const payload = encode(fields);
@@ -99,7 +117,8 @@ export const operations = {
   },
   entry: ({ data }) => readEntry(data),
   chain,
-  recovery: ({ public_key: key }) => sha256(domain("tutti/recovery/1"), key),
+  recovery: ({ public_key: key }) => recoveryHash(key),
+  succession,
   merkle_root: ({ leaves }) => merkleRoot(leaves),
   merkle_path: merklePath,
 };

@@ -5,7 +5,7 @@ import { domain, sha256, verify } from "./identity.js";
 import { Refusal, demand } from "./refusal.js";
 import { limit } from "./tables.js";
 
-const ANSWERS = ["number", "list", "word", "choice", "text"];
+const ANSWERS = ["number", "list", "word", "choice", "plan", "text"];
 const NAME = /^[a-z][a-z0-9_-]{0,31}$/;
 const EXERCISE = /^[a-z][a-z0-9_-]{0,31}\/[a-z][a-z0-9_-]{0,31}$/;
 // The types of answers of known exercises: by skill, and the families that differ.

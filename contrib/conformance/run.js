@@ -12,11 +12,12 @@ import { operations as faults } from "./faults.js";
 import { operations as identity } from "./identity.js";
 import { operations as ledger } from "./ledger.js";
 import { operations as network } from "./network.js";
+import { operations as plans } from "./plans.js";
 import { Refusal } from "./refusal.js";
 import { operations as vote } from "./vote.js";
 
 const VECTORS = process.argv[2] ? pathToFileURL(`${process.argv[2]}/`) : new URL("../../specs/vectors/", import.meta.url);
-const SUBJECTS = { award, capability, encoding, envelope, evidence, faults, identity, ledger, messages, network, vote };
+const SUBJECTS = { award, capability, encoding, envelope, evidence, faults, identity, ledger, messages, network, plans, vote };
 // What the package gives back changed or not at all, though it is MessagePack.
 const NOT_OF_THE_PACKAGE = ["a long string after a byte order mark", "a key with another meaning elsewhere"];
 

@@ -90,6 +90,8 @@ export function messageFields(name, type, common) {
   return fieldsOf([...shared, ...own]);
 }
 
+export const sectionFields = (name, title) => fieldsOf(table(name, "field, rule, meaning", (each) => each === title));
+
 export function kindFields(name) {
   const kinds = new Map();
   for (const [kind, field, text] of table(name, "kind, field, rule, meaning")) {

@@ -2,9 +2,10 @@
 
 import { encode } from "./encoding.js";
 import { domain, sha256 } from "./identity.js";
+import { canonicalPlan } from "./plans.js";
 import { limit } from "./tables.js";
+import { WHITE } from "./text.js";
 
-const WHITE = "\\u0009-\\u000d\\u001c-\\u0020\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const QUOTES = "\\u0022\\u0027\\u0060\\u2018\\u2019\\u201c\\u201d";
 const ENDS = new RegExp(`^[${WHITE}]+|[${WHITE}]+$`, "gu");
 const QUOTED = new RegExp(`^[${QUOTES}]+|[${QUOTES}]+$`, "gu");
@@ -50,7 +51,7 @@ function wholeText(output) {
   return strip(bytes.subarray(first).toString()) || null;
 }
 
-const FORMS = { number: (text) => number(withoutDots(strip(text))), list, word, choice };
+const FORMS = { number: (text) => number(withoutDots(strip(text))), list, word, choice, plan: canonicalPlan };
 
 export function answer({ kind, output }) {
   if (kind === "text") return wholeText(output);
@@ -75,19 +76,25 @@ function together(votes, count) {
   return [...heaviest.values()].reduce((total, each) => total + each, sum);
 }
 
-export function tally({ task, votes: heard, silent: unheard }) {
-  const [votes, silent] = [heard, unheard].map((rows) => rows.map((row) => Object.fromEntries(row)));
+const asVotes = (rows) => rows.map((row) => Object.fromEntries(row));
+const tie = (task, text) => sha256(domain("tutti/tie/1"), task, Buffer.from(text));
+const isEarned = (votes) => votes.some((vote) => vote.answer !== null && vote.weight > 0n);
+
+// Answers with what supports them, the first one first.
+function supported(task, votes, count) {
   const cast = votes.filter((vote) => vote.answer !== null);
-  const earned = cast.some((vote) => vote.weight > 0n);
-  const tie = (text) => sha256(domain("tutti/tie/1"), task, Buffer.from(text));
   const answers = [...new Set(cast.map((vote) => vote.answer))];
-  const support = answers.map((text) => {
-    const group = cast.filter((vote) => vote.answer === text);
-    return [text, together(group, (vote) => (earned ? vote.weight : 1n))];
-  });
-  support.sort(([first, a], [second, b]) => (a === b ? Buffer.compare(tie(first), tie(second)) : a > b ? -1 : 1));
+  const support = answers.map((text) => [text, together(cast.filter((vote) => vote.answer === text), count)]);
+  return support.sort(([first, a], [second, b]) => (a === b ? Buffer.compare(tie(task, first), tie(task, second)) : a > b ? -1 : 1));
+}
+
+export function tally({ task, votes: heard, silent }) {
+  const votes = asVotes(heard);
+  const cast = votes.filter((vote) => vote.answer !== null);
+  const earned = isEarned(votes);
+  const support = supported(task, votes, (vote) => (earned ? vote.weight : 1n));
   const total = support.reduce((sum, [, each]) => sum + each, 0n);
-  const asked = [...votes, ...silent];
+  const asked = [...votes, ...asVotes(silent)];
   const weighs = asked.some((vote) => vote.weight > 0n) ? (vote) => vote.weight : () => 1n;
   const askedFor = together(asked, weighs);
   return {
@@ -101,4 +108,34 @@ export function tally({ task, votes: heard, silent: unheard }) {
   };
 }
 
-export const operations = { answer, commitment, tally };
+function decided({ task, votes: heard, owed: rows }) {
+  const [votes, owed] = [asVotes(heard), asVotes(rows)];
+  if (!owed.length) return true;
+  if (!votes.some((vote) => vote.answer !== null)) return false;
+  const earned = isEarned(votes);
+  if (!earned && owed.some((vote) => vote.weight > 0n)) return false;
+  const count = (vote) => (earned ? vote.weight : 1n);
+  const [[first, lead], ...others] = supported(task, votes, count);
+  if (together(owed, count) >= lead) return false;
+  return others.every(([other]) => {
+    const most = together([...owed, ...votes.filter((vote) => vote.answer === other)], count);
+    return most < lead || (most === lead && Buffer.compare(tie(task, first), tie(task, other)) < 0);
+  });
+}
+
+function alone({ committee: rows, means }) {
+  const committee = asVotes(rows);
+  if (committee.length < 2) return null;
+  const best = committee.reduce((place, vote, other) => (vote.weight > committee[place].weight ? other : place), 0);
+  const others = committee.filter((_, place) => place !== best);
+  const { weight } = committee[best];
+  const isReliable = means[best] >= limit("GATE_MEAN") && others.every((vote) => weight > vote.weight);
+  return weight > together(others, (vote) => vote.weight) || isReliable ? best : null;
+}
+
+function isChecked({ acknowledgements }) {
+  const drawn = sha256(domain("tutti/gate/1"), ...acknowledgements.map((data) => data.subarray(0, 64)));
+  return drawn.readBigUInt64BE() % limit("GATE_CHECK") === 0n;
+}
+
+export const operations = { answer, commitment, tally, decided, alone, is_checked: isChecked };

@@ -6,13 +6,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from contrib.vectors import award, capability, encoding, envelope, evidence, faults, identity, ledger, messages, network, vote
+from contrib.vectors import (
+    award,
+    capability,
+    encoding,
+    envelope,
+    evidence,
+    faults,
+    identity,
+    ledger,
+    messages,
+    network,
+    plans,
+    vote,
+)
 from contrib.vectors.form import render
 
 DIRECTORY: Final = Path(__file__).parents[2] / "specs" / "vectors"
 SUBJECTS: Final[dict[str, ModuleType]] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (identity, encoding, envelope, capability, ledger, evidence, award, messages, vote, network, faults)
+    for module in (identity, encoding, envelope, capability, ledger, evidence, award, messages, vote, plans, network, faults)
 }
 
 

@@ -11,7 +11,7 @@ from protocol.chain import Chain
 from protocol.constants import ENTRY_SIZE_MAX, SNAPSHOT_EVERY
 from protocol.identity import KeySigner
 from protocol.ledger import DOMAIN, SNAPSHOT, START, Entry, make_entry, open_entry
-from protocol.own_ledger import recovery_hash
+from protocol.succession import Succession, recovery_hash, succeed
 
 DOCUMENT: Final = "06-ledger.md"
 _START: Final[dict[str, canonical.Value]] = {"recovery": recovery_hash(KEYS[7]), "succession": b""}
@@ -41,11 +41,17 @@ def _path(root: bytes, leaf: bytes, index: int, count: int, path: list[bytes]) -
     merkle.check_proof(root, leaf, index, count, path)
 
 
+def _succession(data: bytes) -> dict[str, object]:
+    found = Succession.open(data)
+    return {"network": found.network, "old": found.old, "new": found.new, "recovery": recovery_hash(found.recovery)}
+
+
 OPERATIONS: Final[dict[str, Operation]] = {
     "sign_entry": _signed,
     "entry": _entry,
     "chain": _chain,
     "recovery": recovery_hash,
+    "succession": _succession,
     "merkle_root": merkle.root,
     "merkle_path": _path,
 }
@@ -206,6 +212,31 @@ def _trees() -> list[Case]:
     return [*roots, *paths, *wrong]
 
 
+def _successions() -> list[Case]:
+    good = succeed(NETWORK, KEYS[0], SIGNERS[1], SIGNERS[7], SIGNERS[0])
+    fields = good.body()
+    rows: list[tuple[str, str | None, dict[str, object]]] = [
+        ("signed by all three", None, {}),
+        ("the old key is gone", None, {"by_old": b""}),
+        ("not signed by the new key", "signature", {"by_new": fields["by_old"]}),
+        ("not signed by the recovery key", "signature", {"by_recovery": fields["by_new"]}),
+        ("the old key's signature is wrong", "signature", {"by_old": fields["by_new"]}),
+        ("another successor than was signed", "signature", {"new": KEYS[2]}),
+        ("in another network than was signed", "signature", {"network": bytes(32)}),
+        ("of a key of small order", "key", {"old": (1).to_bytes(32, "little")}),
+        ("to itself", "succession", {"new": KEYS[0]}),
+        ("the recovery key follows", "succession", {"new": KEYS[7]}),
+        ("a field too many", "fields", {"why": "lost"}),
+        ("a signature of 65 bytes", "field", {"by_old": bytes(65)}),
+        ("no signature of the recovery key", "field", {"by_recovery": b""}),
+    ]
+    return [
+        *(Case("succession", name, {"data": canonical.encode(fields | change)}, code) for name, code, change in rows),
+        Case("succession", "no map", {"data": canonical.encode([])}, "succession"),
+        Case("succession", "a byte left over", {"data": good.data() + b"\x00"}, "encoding"),
+    ]
+
+
 def cases() -> list[Case]:
     """All of this subject."""
     return [
@@ -213,5 +244,6 @@ def cases() -> list[Case]:
         *_entries(),
         *_chains(),
         Case("recovery", "of a key", {"public_key": KEYS[7]}),
+        *_successions(),
         *_trees(),
     ]

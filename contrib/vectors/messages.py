@@ -35,6 +35,8 @@ _BODIES: Final[dict[str, dict[str, object]]] = {
         "window_ms": 1_500,
         "deadline_ms": 60_000,
         "revision": 1,
+        "head": _ID,
+        "head_number": 7,
     },
     "bid": {"beacon": _ID, "queued": 0, "slots": 1, "tokens_per_s": 400},
     "bid_ack": {"bid": _ID},

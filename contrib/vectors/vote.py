@@ -8,9 +8,10 @@ from typing import Final, TypeAlias
 from contrib.vectors.form import Case, Operation
 from contrib.vectors.keys import KEYS, NETWORK, TASK
 from protocol.answers import answer_of
-from protocol.constants import ANSWER_SIZE_MAX, WEIGHT_MAX, WEIGHT_ONE
+from protocol.constants import ANSWER_SIZE_MAX, GATE_MEAN, WEIGHT_MAX, WEIGHT_ONE
 from protocol.sealing import commitment
 from protocol.step import StepId
+from protocol.stopping import alone, decided, is_checked
 from protocol.vote import Vote, tally
 
 DOCUMENT: Final = "08-execution.md"
@@ -35,7 +36,22 @@ def _tally(task: bytes, votes: list[dict[str, object]], silent: list[dict[str, o
     return {name: getattr(result, name) for name in names}
 
 
-OPERATIONS: Final[dict[str, Operation]] = {"answer": _answer, "commitment": _commitment, "tally": _tally}
+def _decided(task: bytes, votes: list[dict[str, object]], owed: list[dict[str, object]]) -> bool:
+    return decided(task, [Vote(**vote) for vote in votes], [Vote(**vote) for vote in owed])  # type: ignore[arg-type]
+
+
+def _alone(committee: list[dict[str, object]], means: list[int]) -> int | None:
+    return alone([Vote(**vote) for vote in committee], means)  # type: ignore[arg-type]
+
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    "answer": _answer,
+    "commitment": _commitment,
+    "tally": _tally,
+    "decided": _decided,
+    "alone": _alone,
+    "is_checked": is_checked,
+}
 
 _OUTPUTS: Final[dict[str, tuple[str, ...]]] = {
     "number": (
@@ -130,6 +146,7 @@ _OUTPUTS: Final[dict[str, tuple[str, ...]]] = {
         "answer: well-Known",
         "answer: \u212a",
     ),
+    "plan": ("answer: arith: 1 + 1", "arith: 1 + 1", "answer:\n lists: Sort 2 1.\narith: Add #1[1] and 1.", "answer: 7"),
     "text": ("  two   words  ", "", " \n\u3000", "answer: 7", "e\u0301", "line\nline\n"),
 }
 
@@ -198,6 +215,52 @@ def _tallies() -> list[Case]:
     ]
 
 
+def _stops() -> list[Case]:
+    one = WEIGHT_ONE
+    rows: dict[str, tuple[list[_Voice], list[_Voice]]] = {
+        "nobody": ([], []),
+        "nothing opened": ([], [(None, one, None)]),
+        "nothing owed": ([("7", one, None)], []),
+        "more than is owed": ([("7", 2 * one, None)], [(None, one, None)]),
+        "as much as is owed": ([("7", one, None)], [(None, one, None)]),
+        "two against one": ([("7", one, None), ("7", one, None)], [(None, one, None)]),
+        "a rival could overtake": ([("7", 3 * one, None), ("8", 2 * one, None)], [(None, one + 1, None)]),
+        "a rival could draw level, 4 before 5": ([("4", 3 * one, None), ("5", 2 * one, None)], [(None, one, None)]),
+        "a rival could draw level, 5 before 4": ([("5", 3 * one, None), ("4", 2 * one, None)], [(None, one, None)]),
+        "a rival could not": ([("7", 4 * one, None), ("8", 2 * one, None)], [(None, one, None)]),
+        "unearned, and one of weight is owed": ([("7", 0, None), ("7", 0, None)], [(None, 1, None)]),
+        "unearned, two against one": ([("7", 0, None), ("7", 0, None)], [(None, 0, None)]),
+        "those owed have one voice": ([("7", 2 * one, None)], [(None, one, 0), (None, one, 0), (None, one, 0)]),
+        "a rival's cluster gains nothing": ([("7", 2 * one, None), ("8", one, 0)], [(None, one, 0)]),
+        "an abstention": ([(None, 5 * one, None)], [(None, one, None)]),
+    }
+    return [
+        Case("decided", name, {"task": TASK, "votes": _votes(heard), "owed": _votes(owed, len(heard))})
+        for name, (heard, owed) in rows.items()
+    ]
+
+
+def _gates() -> list[Case]:
+    one = WEIGHT_ONE
+    high = [GATE_MEAN] * 4
+    rows: dict[str, tuple[list[_Voice], list[int]]] = {
+        "one seat": ([(None, one, None)], high),
+        "more than the others together": ([(None, one, None), (None, 3 * one, None), (None, one, None)], [0, 0, 0]),
+        "as much as the others together": ([(None, one, None), (None, 2 * one, None), (None, one, None)], [0, 0, 0]),
+        "the others are a cluster": ([(None, one + 1, None), (None, one, 0), (None, one, 0)], [0, 0, 0]),
+        "reliable": ([(None, 2 * one, None), (None, 2 * one - 1, None), (None, one, None)], high[:3]),
+        "nearly reliable": ([(None, 2 * one, None), (None, 2 * one - 1, None), (None, one, None)], [GATE_MEAN - 1, 0, 0]),
+        "reliable, and another is level": ([(None, 2 * one, None), (None, 2 * one, None), (None, one, None)], high[:3]),
+        "nobody has a weight": ([(None, 0, None), (None, 0, None)], high[:2]),
+    }
+    acks = [bytes([number]) * 64 + b"acknowledgement" for number in range(20)]
+    return [
+        *(Case("alone", name, {"committee": _votes(voices), "means": means}) for name, (voices, means) in rows.items()),
+        *(Case("is_checked", f"acknowledgement {place}", {"acknowledgements": [ack]}) for place, ack in enumerate(acks)),
+        *(Case("is_checked", f"{count} acknowledgements", {"acknowledgements": acks[:count]}) for count in (0, 2, 3, 4)),
+    ]
+
+
 def cases() -> list[Case]:
     """All of this subject."""
-    return [*_outputs(), *_commitments(), *_tallies()]
+    return [*_outputs(), *_commitments(), *_tallies(), *_stops(), *_gates()]
