@@ -1,7 +1,7 @@
 // A network's id and its signed parameters, specs/10-network.md.
 
 import { encode } from "./encoding.js";
-import { domain, sha256, verify } from "./identity.js";
+import { domain, keyOf, sha256, verify } from "./identity.js";
 import { Refusal, demand } from "./refusal.js";
 import { limit } from "./tables.js";
 
@@ -52,9 +52,18 @@ function checkSkill(name, skill) {
   }
 }
 
+function checkAuditors(peers) {
+  field(Array.isArray(peers) && peers.length > 0 && BigInt(peers.length) <= limit("AUDITORS_MAX"), "auditors");
+  field(peers.every((peer) => typeof peer === "string"), "auditors");
+  const keys = peers.map(keyOf);
+  field(keys.every((key, place) => place === 0 || Buffer.compare(keys[place - 1], key) < 0), "auditors");
+}
+
 function parameters({ genesis, body, signature }) {
   const network = networkId(Object.fromEntries(genesis));
-  const [revision, similarity, skills] = exactly(body, ["revision", "similarity_min", "skills"], "fields");
+  const { auditors, ...rest } = Object.fromEntries(body);
+  const [revision, similarity, skills] = exactly(new Map(Object.entries(rest)), ["revision", "similarity_min", "skills"], "fields");
+  if (auditors !== undefined) checkAuditors(auditors);
   field(isWithin(revision, 1n, limit("REVISION_MAX")) && isWithin(similarity, 0n, 1000n), "revision or similarity_min");
   field(skills instanceof Map && BigInt(skills.size) <= limit("RECORD_SKILLS_MAX"), "skills");
   for (const [name, skill] of skills) checkSkill(name, skill);

@@ -7,8 +7,9 @@ from typing import Final
 from contrib.vectors.form import Case, Operation
 from contrib.vectors.keys import KEYS, SIGNERS
 from protocol import canonical
-from protocol.constants import OPTIONS_MAX, TOKENS_MAX
+from protocol.constants import AUDITORS_MAX, OPTIONS_MAX, TOKENS_MAX
 from protocol.genesis import Genesis
+from protocol.identity import KeySigner, peer_id
 from protocol.parameters import DOMAIN, Parameters
 
 DOCUMENT: Final = "10-network.md"
@@ -71,6 +72,23 @@ def _networks() -> list[Case]:
     ]
 
 
+def _auditors() -> list[Case]:
+    first, second = (peer_id(key) for key in sorted(KEYS[:2]))
+    many = [peer_id(key) for key in sorted(KeySigner(bytes([number]) * 32).public_key for number in range(AUDITORS_MAX + 1))]
+    rows: dict[str, tuple[object, str | None]] = {
+        "two auditors": ([first, second], None),
+        "as many auditors as there may be": (many[:-1], None),
+        "an auditor too many": (many, "field"),
+        "an empty list of auditors": ([], "field"),
+        "auditors out of order": ([second, first], "field"),
+        "an auditor twice": ([first, first], "field"),
+        "an auditor that is no peer id": (["quartet"], "peer_id"),
+        "an auditor of small order": ([peer_id((1).to_bytes(32, "little"))], "key"),
+        "an auditor as a key": ([KEYS[0]], "field"),
+    }
+    return [_signed(name, _body() | {"auditors": auditors}, code) for name, (auditors, code) in rows.items()]
+
+
 def _refused() -> list[Case]:
     plain = _body()
     other = Genesis("quartet", KEYS[0], bytes(16)).network
@@ -90,7 +108,7 @@ def _refused() -> list[Case]:
     }
     return [
         *(_signed(name, body, "field") for name, body in fields.items()),
-        _signed("a field too many", plain | {"auditors": []}, "fields"),
+        _signed("a field too many", plain | {"judges": []}, "fields"),
         _signed("signed for another network", plain, "signature", _signature(plain, network=other)),
         _signed("signed without the domain", plain, "signature", _signature(plain, domain=b"")),
         _signed("another revision than was signed", _body(revision=2), "signature", _signature(plain)),
@@ -104,5 +122,6 @@ def cases() -> list[Case]:
         *_networks(),
         _signed("a skill", _body()),
         _signed("no skill", {"revision": 7, "similarity_min": 0, "skills": {}}),
+        *_auditors(),
         *_refused(),
     ]
