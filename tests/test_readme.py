@@ -36,6 +36,7 @@ SESSION: Final[Mapping[str, str]] = {
     'tutti --home /tmp/bob ask "What is 12 + 30?"': r"\A42$",
     'tutti --home /tmp/bob ask --explain "Sort 5 3 1."': r"\A1 3 5$(?s:.*)^Skill: lists",
     "tutti --home /tmp/bob peers": r"arith",
+    "tutti --home /tmp/bob peers PEER --explain": r"^  Own audits: ",
     "tutti --home /tmp/bob status --json": r'"peers_connected": ?1\b',
     "tutti --home /tmp/bob id": r"\A12D3KooW\w+$",
     "tutti --home /tmp/bob pause": r"",
@@ -163,6 +164,7 @@ class Terminal:
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """Begin a command; its process is the one that gets signals."""
         line = command.replace("/tmp/", f"{self.folder}/").replace("MULTIADDR", self.address)  # noqa: S108 - as README has it
+        line = re.sub(r"\bPEER\b", self.address.rpartition("/")[2], line)
         return subprocess.Popen(
             ["/bin/sh", "-c", f"exec {line}"],
             cwd=self.folder,
