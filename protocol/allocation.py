@@ -93,6 +93,7 @@ def allocate(beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View)
     somebody earned a weight, no other vote can count: the others are reserves.
     """
     first: dict[bytes, ReceivedBid] = {}
+    # specs/07-beacon.md: "Of several bids of one bidder keep the one with the smallest id."
     for bid in sorted(bids, key=lambda item: item.id):
         first.setdefault(bid.bidder, bid)
     drawn = sorted(first.values(), key=lambda bid: _draw(beacon, bid.bidder))
@@ -100,8 +101,12 @@ def allocate(beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View)
     known = sorted((bid for bid in drawn if view.of(bid).any), key=lambda bid: -_score(bid, view))
     earned = [bid for bid in known if view.of(bid).weight(view.options) > 0]
     unearned = [bid for bid in known if view.of(bid).weight(view.options) == 0]
+    # specs/07-beacon.md: "the first n newcomers by ascending draw; bidders of weight above 0 by descending score, equals by
+    # ascending draw; the other newcomers by ascending draw; bidders with evidence and weight 0 by descending score, equals by
+    # ascending draw."
     early = newcomers[: view.newcomer_seats]
     ranked = (*early, *earned, *newcomers[len(early) :], *unearned)
+    # specs/07-beacon.md: "but if n = 0 and there are bidders of weight above 0, these alone"
     if earned and not view.newcomer_seats:
         seats = min(seats, len(earned))
     return Assignment(tuple(ranked[:seats]), tuple(ranked[seats:]))

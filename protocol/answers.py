@@ -59,6 +59,8 @@ def is_canonical(kind: str, answer: str) -> bool:
 
 def _number(text: str) -> str | None:
     # ASCII digits only: other scripts' digits would give one number many spellings.
+    # specs/08-execution.md: "What remains MUST be an optional sign, 1 to 64 digits 0 to 9 and, if there is a point, 1 to 64
+    # digits behind it."
     if not _NUMBER.fullmatch(text):
         return None
     sign = "-" if text[0] == "-" else ""
@@ -71,6 +73,7 @@ def _number(text: str) -> str | None:
 def _list(text: str) -> str | None:
     inner = text[1:-1] if text[:1] + text[-1:] in ("[]", "()") else text
     items = [_number(item) for item in _LIST_SEPARATORS.split(inner.strip()) if item]
+    # specs/08-execution.md: "there is at least one, and each MUST be a number by the rule above"
     if not items or None in items:
         return None
     return " ".join(item for item in items if item is not None)

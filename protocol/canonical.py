@@ -25,6 +25,7 @@ def _ordered(value: object, depth: int) -> object:
     kind = type(value)
     if kind is int or kind is bytes or kind is str or kind is bool or value is None:
         return value
+    # specs/02-encoding.md: "MUST NOT nest lists and maps deeper than DEPTH_MAX levels"
     if depth >= DEPTH_MAX:
         raise _NotCanonicalError(f"nested deeper than {DEPTH_MAX} levels")
     if isinstance(value, dict):
@@ -59,6 +60,7 @@ def decode(data: bytes) -> Value:
     Comparing with a second encoding is the whole check: wrong order, long forms, duplicate keys, floats, extension
     types and trailing bytes all differ from what the encoder writes.
     """
+    # specs/02-encoding.md: "MUST refuse more than ENVELOPE_SIZE_MAX bytes before it decodes them."
     if len(data) > ENVELOPE_SIZE_MAX:
         raise RemoteProtocolError("size", f"{len(data)} bytes are more than {ENVELOPE_SIZE_MAX}")
     try:
@@ -66,6 +68,7 @@ def decode(data: bytes) -> Value:
         again = _pack(value)
     except (ValueError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise RemoteProtocolError("encoding", f"not canonical MessagePack: {error or type(error).__name__}") from error
+    # specs/02-encoding.md: "MUST refuse whatever a sending node would not have written for the same value"
     if again != data:
         raise RemoteProtocolError("encoding", "not canonical MessagePack: another encoding of the same value")
     return value

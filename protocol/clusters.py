@@ -61,10 +61,13 @@ def _coincide(one: Mapping[bytes, AuditRecord], other: Mapping[bytes, AuditRecor
     for audit in shared:
         chance = one[audit].chance
         scattered[chance] = scattered.get(chance, 0) + 1
+    # specs/06-ledger.md: "Of those that both got wrong, let n_c be the number in skills with K - 1 = c, and s of all of them
+    # those in which both gave the same wrong answer."
     if _is_beyond_doubt(scattered, same, pairs):
         return True
     # With two options all wrong answers are alike. There, erring together more often than apart tells what the answers cannot.
     apart = sum(one[audit].wrong != other[audit].wrong for audit in one.keys() & other.keys())
+    # specs/06-ledger.md: "Of the u that one or both got wrong, s were by the same answer"
     return _is_beyond_doubt({2: same + apart}, same, pairs)
 
 

@@ -85,6 +85,7 @@ def lifetime_ms_max(kind: str) -> int:
 
 def open_envelope(data: bytes) -> Envelope:
     """Decode and verify; raises `RemoteProtocolError`. Time, network and recipient are `check_fresh` and `check_for`."""
+    # specs/03-envelope.md: "In this order, and nothing of the envelope may have an effect before all of it held"
     if len(data) <= SIGNATURE_SIZE:
         raise RemoteProtocolError("size", "shorter than a signature")
     payload = data[SIGNATURE_SIZE:]
@@ -103,23 +104,29 @@ def open_envelope(data: bytes) -> Envelope:
         raise RemoteProtocolError("envelope", "to is neither a topic nor a public key")
     if type(issued_ms) is not int or type(expires_ms) is not int or not 0 <= issued_ms < expires_ms <= _TIME_MS_MAX:
         raise RemoteProtocolError("envelope", "issued_ms and expires_ms are not an interval")
+    # specs/03-envelope.md: "The signature holds strictly (01-identity.md)."
     verify(sender, DOMAIN + payload, data[:SIGNATURE_SIZE])
     return Envelope(envelope_id(data), network, kind, sender, to, issued_ms, expires_ms, body, data)
 
 
 def check_for(envelope: Envelope, network: bytes, recipients: frozenset[bytes | str]) -> None:
     """Raise `RemoteProtocolError` unless the envelope is of this network and for one of `recipients`."""
+    # specs/03-envelope.md: "`network` is this network's id."
     if envelope.network != network:
         raise RemoteProtocolError("network", "of another network")
+    # specs/03-envelope.md: "`to` is the receiving node's own key"
     if envelope.to not in recipients:
         raise RemoteProtocolError("recipient", "for another recipient")
 
 
 def check_fresh(envelope: Envelope, wall_ms: int) -> None:
     """Raise `RemoteProtocolError` unless the envelope is valid at `wall_ms`, within the tolerated clock skew."""
+    # specs/03-envelope.md: "`expires_ms - issued_ms` is at most what the type may live."
     if envelope.expires_ms - envelope.issued_ms > lifetime_ms_max(envelope.type):
         raise RemoteProtocolError("lifetime", f"a {envelope.type[:32]} may not live that long")
+    # specs/03-envelope.md: "`issued_ms <= wall_ms + CLOCK_SKEW_MS_MAX`."
     if envelope.issued_ms > wall_ms + CLOCK_SKEW_MS_MAX:
         raise RemoteProtocolError("future", f"issued {envelope.issued_ms - wall_ms} ms in the future")
+    # specs/03-envelope.md: "`expires_ms > wall_ms - CLOCK_SKEW_MS_MAX`."
     if envelope.expires_ms <= wall_ms - CLOCK_SKEW_MS_MAX:
         raise RemoteProtocolError("expired", f"expired {wall_ms - envelope.expires_ms} ms ago")

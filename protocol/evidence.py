@@ -112,6 +112,7 @@ class Counts:
         """
         hits = self.hits * options + PRIOR_STRENGTH * EVIDENCE_ONE
         misses = self.misses * options + PRIOR_STRENGTH * EVIDENCE_ONE * (options - 1)
+        # specs/06-ledger.md: "Without evidence n = d, so the weight MUST be exactly 0."
         full = max(0, min(WEIGHT_MAX, log2_fixed(hits * (options - 1), misses)))
         return full * min(self.hits, PROBATION * EVIDENCE_ONE) // (PROBATION * EVIDENCE_ONE)
 

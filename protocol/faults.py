@@ -66,6 +66,7 @@ def _equivocation(parts: Sequence[bytes], network: bytes) -> bytes:
         raise RemoteProtocolError("network", "a proof from another network")
     if first.author != second.author:
         raise _unproven("not signed by one node")
+    # specs/11-receipt.md: "one author and number, and another id"
     if first.number != second.number or first.id == second.id:
         raise _unproven("not two entries with one number")
     return first.author
@@ -86,6 +87,7 @@ def _awards(parts: Sequence[bytes], network: bytes) -> bytes:
     if (first.step_id, first.beacon) != (second.step_id, second.beacon):
         raise _unproven("the awards are of different beacons")
     # A seat that failed is rightly awarded again, to another bid. One bid has one award, and one beacon binds one question.
+    # specs/11-receipt.md: "one signer, step and beacon; and another nonce or question, or the same bid and another body"
     same_question = (first.nonce, first.question) == (second.nonce, second.question)
     if same_question and (first.bid != second.bid or first == second):
         raise _unproven("the awards do not exclude each other")
@@ -96,6 +98,7 @@ def _commit_sets(parts: Sequence[bytes], network: bytes) -> bytes:
     (one, first), (other, second) = (_opened(part, network, CommitSet) for part in parts)
     if (first.step_id, first.round) != (second.step_id, second.round):
         raise _unproven("the sets are of different rounds")
+    # specs/11-receipt.md: "one signer, step and round, and other members"
     if first.members == second.members:
         # Every member gets the same one.
         raise _unproven("both sets say the same")
@@ -108,6 +111,7 @@ def _opening(parts: Sequence[bytes], network: bytes) -> bytes:
         raise _unproven("the opening is of another award or round")
     author = _one_author(one, other)
     bound = commitment(network, reveal.step_id, reveal.round, author, reveal.nonce, reveal.answer)
+    # specs/11-receipt.md: "the nonce and answer do not give the commitment"
     if bound == commit.commitment:
         raise _unproven("the opening matches")
     return author

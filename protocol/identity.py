@@ -69,8 +69,10 @@ def _is_small_order_or_non_canonical(point: bytes) -> bool:
 
 def check_public_key(key: bytes) -> None:
     """Raise `RemoteProtocolError` unless `key` is a usable Ed25519 public key of 32 bytes."""
+    # specs/01-identity.md: "The key MUST have 32 bytes."
     if len(key) != PUBLIC_KEY_SIZE:
         raise RemoteProtocolError("key", f"a public key has {PUBLIC_KEY_SIZE} bytes, not {len(key)}")
+    # specs/01-identity.md: "Its y MUST NOT be one of the five values below, those of the points of small order."
     if _is_small_order_or_non_canonical(key):
         raise RemoteProtocolError("key", "the public key is a point of small order or not canonical")
 
@@ -83,8 +85,10 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
     check_public_key(public_key)
     if len(signature) != SIGNATURE_SIZE:
         raise RemoteProtocolError("signature", f"a signature has {SIGNATURE_SIZE} bytes, not {len(signature)}")
+    # specs/01-identity.md: "S, its last 32 bytes as a little-endian integer, MUST be below L."
     if int.from_bytes(signature[32:], "little") >= _GROUP_ORDER:
         raise RemoteProtocolError("signature", "the signature's S is not below the group order")
+    # specs/01-identity.md: "The y of R, its first 32 bytes, MUST be below p and not one of the five."
     if _is_small_order_or_non_canonical(signature[:32]):
         raise RemoteProtocolError("signature", "the signature's R is a point of small order or not canonical")
     try:

@@ -106,12 +106,14 @@ def entry_id(data: bytes) -> bytes:
 def open_entry(data: bytes) -> Entry:
     """Decode and verify the signature; raises `RemoteProtocolError`."""
     entry = parse_entry(data)
+    # specs/06-ledger.md: "Its signature by `author` MUST hold strictly (01-identity.md)."
     verify(entry.author, DOMAIN + data[SIGNATURE_SIZE:], data[:SIGNATURE_SIZE])
     return entry
 
 
 def parse_entry(data: bytes) -> Entry:
     """Decode without the signature, for bytes that a verified id vouches for; raises `RemoteProtocolError`."""
+    # specs/06-ledger.md: "An entry MUST have more than 64 and at most ENTRY_SIZE_MAX bytes."
     if not SIGNATURE_SIZE < len(data) <= ENTRY_SIZE_MAX:
         raise RemoteProtocolError("size", f"an entry has {SIGNATURE_SIZE} to {ENTRY_SIZE_MAX} bytes, not {len(data)}")
     fields = canonical.decode(data[SIGNATURE_SIZE:])
@@ -134,6 +136,7 @@ def parse_entry(data: bytes) -> Entry:
 
 
 def _check_body(kind: str, body: dict[str, canonical.Value]) -> None:
+    # specs/06-ledger.md: "Its body MUST have exactly the fields of its kind"
     rules = KINDS.get(kind)
     if rules is None:
         raise RemoteProtocolError("entry", f"no kind {kind[:32]!r}")
@@ -153,6 +156,8 @@ def check_follows(previous: Entry | None, entry: Entry) -> None:
         if entry.number != 0 or entry.previous != NOTHING:
             raise RemoteProtocolError("chain", "not the first entry")
         return
+    # specs/06-ledger.md: "An entry MUST follow the one before it: the same author and network, `number` one higher, `previous`
+    # its id, `wall_ms` not lower"
     if entry.author != previous.author or entry.network != previous.network:
         raise RemoteProtocolError("chain", "of another author or network")
     if entry.number != previous.number + 1 or entry.previous != previous.id:
@@ -163,6 +168,8 @@ def check_follows(previous: Entry | None, entry: Entry) -> None:
 
 def check_kind(entry: Entry) -> None:
     """Raise `RemoteProtocolError` unless the entry has the kind that its number asks for: start, snapshot, or another."""
+    # specs/06-ledger.md: "Entry 0, and no other, MUST be of kind `start`; each entry whose number is a multiple of
+    # SNAPSHOT_EVERY, and no other, MUST be of kind `snapshot`"
     if (entry.number == 0) != (entry.kind == START):
         raise RemoteProtocolError("chain", "the first entry, and no other, is of kind start")
     if is_snapshot(entry.number) != (entry.kind == SNAPSHOT):

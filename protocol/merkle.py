@@ -46,6 +46,8 @@ def proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
 def check_proof(expected: bytes, leaf: bytes, index: int, count: int, path: Sequence[bytes]) -> None:
     """Raise `RemoteProtocolError` unless `path` shows that `leaf` is number `index` of `count` under the root `expected`."""
     sides = _sides(index, count)
+    # specs/06-ledger.md: "One that does not lead to the root, or not of its length, or of a leaf that the tree does not have,
+    # is refused"
     if sides is None or len(path) != len(sides):
         raise RemoteProtocolError("merkle", f"not a path of leaf {index} of {count}")
     found = leaf_hash(leaf)

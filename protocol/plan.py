@@ -78,11 +78,13 @@ class Plan:
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise RemoteProtocolError("plan", "not Unicode text")
         lines = [" ".join(line.split()) for line in unicodedata.normalize("NFC", text).split("\n") if line.strip()]
+        # specs/09-plans.md: "1 to PLAN_STEPS_MAX lines MUST remain"
         if not 0 < len(lines) <= PLAN_STEPS_MAX:
             raise RemoteProtocolError("plan", f"{len(lines)} steps: a plan has 1 to {PLAN_STEPS_MAX}")
         steps: list[Step] = []
         for line in lines:
             steps.append(_step(line, steps))
+        # specs/09-plans.md: "Each step but the last MUST be needed by another."
         unused = set(range(1, len(steps))) - {need for step in steps for need in step.needs}
         if unused:
             raise RemoteProtocolError("plan", f"nothing needs step {min(unused)}")
@@ -109,6 +111,7 @@ def _step(line: str, before: list[Step]) -> Step:
         raise RemoteProtocolError("plan", f"a step of more than {PLAN_STEP_SIZE_MAX} bytes")
     needs: set[int] = set()
     for step, item in _REFERENCE.findall(text):
+        # specs/09-plans.md: "The number MUST have no leading zero and be that of an earlier step."
         if step != step.lstrip("0") or not 0 < int(step[:4]) <= len(before):
             raise RemoteProtocolError("plan", "refers to no earlier step")
         needs.add(int(step))

@@ -13,5 +13,7 @@ def commitment(network: bytes, step: StepId, number: int, peer: bytes, nonce: by
 
     The peer is in it, so who copies another's commitment can never open it; so are step and round, and none can be used twice.
     """
+    # specs/08-execution.md: "the canonical encoding of the list `[network id, task, plan, step, round, executor's public key,
+    # nonce, answer]`"
     fields: list[canonical.Value] = [network, step.task, step.plan, step.step, number, peer, nonce, answer]
     return hashlib.sha256(b"tutti/commitment/1\x00" + canonical.encode(fields)).digest()

@@ -28,6 +28,8 @@ def decided(task: bytes, votes: Sequence[Vote], owed: Sequence[Vote]) -> bool:
         votes, owed = [replace(vote, weight=1) for vote in votes], [replace(vote, weight=1) for vote in owed]
     lead = voices(vote for vote in votes if vote.answer == now.answer)
     # An answer gets most when all of them give it, and the leader least when none of them gives its.
+    # specs/08-execution.md: "What those who owe weigh together, of each cluster the largest alone, is less than the support of
+    # the first answer"
     if voices(owed) >= lead:
         return False
     rivals = {vote.answer for vote in votes} - {None, now.answer}

@@ -61,6 +61,7 @@ class Succession(Message):
         if not isinstance(fields, dict):
             raise RemoteProtocolError("succession", "not a statement of succession")
         found = cls.parse(fields)
+        # specs/06-ledger.md: "`old`, `new` and `recovery` are not three keys"
         if len({found.new, found.old, found.recovery}) != len(("new", "old", "recovery")):
             raise RemoteProtocolError("succession", "new, old and recovery key are not three keys")
         check_public_key(found.old)

@@ -31,6 +31,7 @@ def lower_bound(agreed: int, judged: int) -> int:
     """
     if not 0 <= agreed <= judged:
         raise LocalProtocolError("more agreed than were judged")
+    # specs/06-ledger.md: "for n > TRUST_PAIRS_MAX take floor(a * TRUST_PAIRS_MAX / n) and TRUST_PAIRS_MAX instead."
     if judged > TRUST_PAIRS_MAX:
         return lower_bound(agreed * TRUST_PAIRS_MAX // judged, TRUST_PAIRS_MAX)
     low, high = 0, TRUST_ONE
@@ -56,6 +57,7 @@ class Agreement:
     def trust(self) -> int:
         """In units of 1 / TRUST_ONE: the lesser of the two bounds, so that agreeing on one kind alone is nothing."""
         start = AUDITOR_PAIRS if self.auditor else 0
+        # specs/06-ledger.md: "Trust = min(bound(S', S), bound(W', W)), in units of 1 / TRUST_ONE."
         strong = lower_bound(start + self.strong_agreed, start + self.strong)
         return min(strong, lower_bound(start + self.weak_agreed, start + self.weak))
 
@@ -74,6 +76,7 @@ def agrees(found: Kind, told: Counts) -> bool:
 
 def agreement(found: Mapping[Pair, Kind], told: Iterable[tuple[Pair, Counts]], *, auditor: bool = False) -> Agreement:
     """How an author agrees whose audits say `told`, where one's own clearly `found` strong or weak."""
+    # specs/06-ledger.md: "A node MUST NOT let the audits of one author raise or lower the trust in another."
     judged: Counter[Kind] = Counter()
     agreed: Counter[Kind] = Counter()
     for pair, counts in told:

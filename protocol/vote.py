@@ -62,6 +62,8 @@ def tally(task: bytes, votes: Sequence[Vote], silent: Sequence[Vote] = ()) -> Ta
     one and the tally is marked as not earned.
     """
     asked = [*votes, *silent]
+    # specs/08-execution.md: "If some vote has a weight above 0 the tally is *earned* and each vote counts its weight; else each
+    # counts 1."
     earned = any(vote.weight > 0 for vote in votes if vote.answer is not None)
     if not earned:
         votes = [Vote(vote.peer, vote.answer, 1, vote.cluster) for vote in votes]
@@ -72,6 +74,7 @@ def tally(task: bytes, votes: Sequence[Vote], silent: Sequence[Vote] = ()) -> Ta
         if vote.answer is not None:
             by_answer.setdefault(vote.answer, []).append(vote)
     support = {answer: voices(group) for answer, group in by_answer.items()}
+    # specs/08-execution.md: "Order by descending support, equals by ascending SHA-256"
     ranked = sorted(support.items(), key=lambda item: (-item[1], tie_break(task, item[0])))
     cast = sum(map(len, by_answer.values()))
     coverage = 1_000 * voices(vote for vote in asked if vote.answer is not None) // max(1, voices(asked))
