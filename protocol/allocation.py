@@ -14,6 +14,7 @@ from protocol.messages import Bid
 
 # In a view's rows, the cluster of who is in none.
 ALONE: Final = -1
+_NOTHING: Final = Counts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class View:
 
     def of(self, bid: ReceivedBid) -> Counts:
         """The evidence for a bidder."""
-        return self.counts.get(bid.bidder, Counts())
+        return self.counts.get(bid.bidder, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,15 @@ def allocate(beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View)
     for bid in sorted(bids, key=lambda item: item.id):
         first.setdefault(bid.bidder, bid)
     drawn = sorted(first.values(), key=lambda bid: _draw(beacon, bid.bidder))
-    newcomers = [bid for bid in drawn if not view.of(bid).any]
-    known = sorted((bid for bid in drawn if view.of(bid).any), key=lambda bid: -_score(bid, view))
-    earned = [bid for bid in known if view.of(bid).weight(view.options) > 0]
-    unearned = [bid for bid in known if view.of(bid).weight(view.options) == 0]
+    newcomers: list[ReceivedBid] = []
+    earned: list[ReceivedBid] = []
+    unearned: list[ReceivedBid] = []
+    for bid in drawn:
+        counts = view.of(bid)
+        group = newcomers if not counts.any else earned if counts.earns(view.options) else unearned
+        group.append(bid)
+    for known in (earned, unearned):
+        known.sort(key=lambda bid: -_score(bid, view))
     # specs/07-beacon.md: "the first n newcomers by ascending draw; bidders of weight above 0 by descending score, equals by
     # ascending draw; the other newcomers by ascending draw; bidders with evidence and weight 0 by descending score, equals by
     # ascending draw."

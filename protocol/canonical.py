@@ -6,7 +6,9 @@ implementations need not round alike, and no extension types. Keys are sorted, e
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterable
+from types import NoneType
+from typing import Final, TypeAlias
 
 import msgpack
 
@@ -38,15 +40,43 @@ def _ordered(value: object, depth: int) -> object:
     raise _NotCanonicalError(f"type {kind.__name__} has no encoding")
 
 
+# One look-up for each value: most of what a decoder sees are these.
+_SCALARS: Final = frozenset({int, str, bytes, bool, NoneType})
+_KEYS: Final = frozenset({str})
+
+
+def _check(value: object, depth: int) -> None:
+    """Raise `_NotCanonicalError` if a decoded list or map is too deep, has a type without an encoding or keys out of order.
+
+    Its encoding is compared afterwards, which finds everything else.
+    """
+    if depth >= DEPTH_MAX:
+        raise _NotCanonicalError(f"nested deeper than {DEPTH_MAX} levels")
+    if isinstance(value, dict):
+        keys = list(value)
+        if set(map(type, keys)) - _KEYS:
+            raise _NotCanonicalError("a key is not a string")
+        if keys != sorted(keys):
+            raise _NotCanonicalError("keys are out of order")
+        items: Iterable[object] = value.values()
+    elif isinstance(value, list):
+        items = value
+    else:
+        raise _NotCanonicalError(f"type {type(value).__name__} has no encoding")
+    for item in items:
+        if type(item) not in _SCALARS:
+            _check(item, depth + 1)
+
+
 def _pack(value: object) -> bytes:
-    packed: bytes = msgpack.packb(_ordered(value, 0), use_bin_type=True)
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
     return packed
 
 
 def encode(value: object) -> bytes:
     """The one encoding of `value`; raises `LocalProtocolError` if it has none or is longer than an envelope may be."""
     try:
-        data = _pack(value)
+        data = _pack(_ordered(value, 0))
     except (ValueError, OverflowError) as error:
         raise LocalProtocolError(f"cannot encode: {error}") from error
     if len(data) > ENVELOPE_SIZE_MAX:
@@ -65,6 +95,8 @@ def decode(data: bytes) -> Value:
         raise RemoteProtocolError("size", f"{len(data)} bytes are more than {ENVELOPE_SIZE_MAX}")
     try:
         value: Value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+        if type(value) not in _SCALARS:
+            _check(value, 0)
         again = _pack(value)
     except (ValueError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise RemoteProtocolError("encoding", f"not canonical MessagePack: {error or type(error).__name__}") from error

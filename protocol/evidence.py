@@ -110,11 +110,23 @@ class Counts:
         With a prior of strength s: odds = (hits + s/K) / (misses + s (K-1)/K), so without evidence odds (K-1) = 1. On
         probation, with fewer than PROBATION hits, only that share of it: hits and not audits, so that no miss ever helps.
         """
+        # specs/06-ledger.md: "Without evidence n = d, so the weight MUST be exactly 0."
+        full = max(0, min(WEIGHT_MAX, log2_fixed(*self._odds(options))))
+        return full * min(self.hits, PROBATION * EVIDENCE_ONE) // (PROBATION * EVIDENCE_ONE)
+
+    def earns(self, options: int) -> bool:
+        """Whether the weight is above 0, mostly without its logarithm: a thousand bids are sorted by it while bidders wait."""
+        numerator, denominator = self._odds(options)
+        if numerator <= denominator:
+            return False
+        # From a whole unit on no share of it that a hit earns is rounded to nothing.
+        return numerator >= 2 * denominator or self.weight(options) > 0
+
+    def _odds(self, options: int) -> tuple[int, int]:
+        """Posterior odds times K - 1, as a ratio."""
         hits = self.hits * options + PRIOR_STRENGTH * EVIDENCE_ONE
         misses = self.misses * options + PRIOR_STRENGTH * EVIDENCE_ONE * (options - 1)
-        # specs/06-ledger.md: "Without evidence n = d, so the weight MUST be exactly 0."
-        full = max(0, min(WEIGHT_MAX, log2_fixed(hits * (options - 1), misses)))
-        return full * min(self.hits, PROBATION * EVIDENCE_ONE) // (PROBATION * EVIDENCE_ONE)
+        return hits * (options - 1), misses
 
     def mean(self, options: int) -> int:
         """The posterior mean in units of 1 / 65,536."""

@@ -114,6 +114,11 @@ def test_weight__grows_with_hits_and_falls_with_misses(count: Counts, k: int, mo
     assert Counts(count.hits, count.misses + more).mean(k) <= count.mean(k)
 
 
+@given(counts | st.builds(Counts, st.integers(0, 600), st.integers(0, 600)), options)
+def test_earns__is_whether_the_weight_is_above_zero(count: Counts, k: int) -> None:
+    assert count.earns(k) == (count.weight(k) > 0)
+
+
 @given(counts, st.integers(2, 10**9))
 def test_weight__stays_between_zero_and_the_cap(count: Counts, k: int) -> None:
     assert 0 <= count.weight(k) <= WEIGHT_MAX

@@ -107,7 +107,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     axes.plot(counts, [row["mean"] for row in found["curve"]], label="tutti")
     for style, (name, value) in zip(("--", "-.", ":"), found["baselines"].items(), strict=True):
         axes.axhline(value, linestyle=style, color="grey", linewidth=1, label=name)
-    axes.set(xlabel="audits a node and skill", ylabel="accuracy", xlim=(0, AUDITS_MAX), ylim=(0, 1))
+    axes.set(xlabel="audits a node and skill", ylabel="accuracy", xlim=(0, AUDITS_MAX))
     axes.legend(loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path)
