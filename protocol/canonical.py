@@ -73,26 +73,26 @@ def _pack(value: object) -> bytes:
     return packed
 
 
-def encode(value: object) -> bytes:
-    """The one encoding of `value`; raises `LocalProtocolError` if it has none or is longer than an envelope may be."""
+def encode(value: object, size_max: int = ENVELOPE_SIZE_MAX) -> bytes:
+    """The one encoding of `value`; raises `LocalProtocolError` if it has none or is longer than `size_max` bytes."""
     try:
         data = _pack(_ordered(value, 0))
     except (ValueError, OverflowError) as error:
         raise LocalProtocolError(f"cannot encode: {error}") from error
-    if len(data) > ENVELOPE_SIZE_MAX:
-        raise LocalProtocolError(f"cannot encode: {len(data)} bytes are more than {ENVELOPE_SIZE_MAX}")
+    if len(data) > size_max:
+        raise LocalProtocolError(f"cannot encode: {len(data)} bytes are more than {size_max}")
     return data
 
 
-def decode(data: bytes) -> Value:
+def decode(data: bytes, size_max: int = ENVELOPE_SIZE_MAX) -> Value:
     """The value that encodes to `data`; raises `RemoteProtocolError` for anything that `encode` would not have written.
 
     Comparing with a second encoding is the whole check: wrong order, long forms, duplicate keys, floats, extension
     types and trailing bytes all differ from what the encoder writes.
     """
     # specs/02-encoding.md: "MUST refuse more than ENVELOPE_SIZE_MAX bytes before it decodes them."
-    if len(data) > ENVELOPE_SIZE_MAX:
-        raise RemoteProtocolError("size", f"{len(data)} bytes are more than {ENVELOPE_SIZE_MAX}")
+    if len(data) > size_max:
+        raise RemoteProtocolError("size", f"{len(data)} bytes are more than {size_max}")
     try:
         value: Value = msgpack.unpackb(data, raw=False, strict_map_key=True)
         if type(value) not in _SCALARS:

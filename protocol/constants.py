@@ -308,6 +308,17 @@ IMPORT_AUTHORS_MAX: Final = 64
 IMPORT_PAIRS_MAX: Final = 128
 IMPORT_DAYS_MAX: Final = 16
 
+# --- Receipts of tasks (specs/11-receipt.md)
+# A receipt of the largest step has 1.3 MB: 256 bids, 16 awards with the longest question, 16 of the longest texts. Plans have
+# several steps. What is larger is not made; a decoder holds some sixty times as much of the worst made-up file.
+RECEIPT_SIZE_MAX: Final = 4_194_304
+# Steps of all plans of a task.
+RECEIPT_STEPS_MAX: Final = 256
+# Envelopes of one step: a bid and its acknowledgement of each bidder, and what each award can bring in every round.
+TRANSCRIPT_MAX: Final = 2_048
+# What only the requester saw of a step: of each bidder that it went, of each lease that it ran out.
+NOTES_MAX: Final = 288
+
 # --- Faults that anyone can check (specs/11-receipt.md)
 # One part of a proof: the largest award, or a view of all bids that a beacon may have; and a proof fits an envelope.
 FAULT_SIZE_MAX: Final = 61_440
@@ -368,3 +379,6 @@ assert FOLLOW_AUTHOR_BURST < PULLS_BURST
 assert LEDGER_RESTORE_WAIT_MS < PULL_MS_MAX * PULL_TRIES_MAX < LEDGER_RESTORE_MS_MAX
 assert FAULT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert FAULTS_SHARED_MAX <= FAULTS_BURST
+assert BIDS_MAX + 2 * AWARDS_MAX <= NOTES_MAX
+assert 2 * BIDS_MAX + 8 * AWARDS_MAX * ROUNDS_MAX <= TRANSCRIPT_MAX
+assert 2 * AWARDS_MAX * (QUESTION_SIZE_MAX + TEXT_SIZE_MAX) < RECEIPT_SIZE_MAX

@@ -69,6 +69,7 @@ from protocol.ledger_messages import LEDGER, Entries, Heads, Pull
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
 from protocol.openings import Openings
 from protocol.outbox import BEACONS, FAULTS, RECORDS, TOPICS, Outbox
+from protocol.outcome import Outcome
 from protocol.own_ledger import TABLE as OWN
 from protocol.own_ledger import Origin, OwnLedger
 from protocol.own_record import SEQUENCE, OwnRecord
@@ -76,6 +77,7 @@ from protocol.panel import Panel
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.rates import Bucket
+from protocol.receipt import SALT_SIZE, Receipt, Result, StepReceipt, receipt_hash
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
 from protocol.revisions import Revisions
@@ -493,7 +495,23 @@ class Core:
         outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
         self._outbox.log("info", "outcome", {"task": task.id.hex(), "outcome": outcome.kind.value})
         assert task.request is not None
-        self._outbox.emit(Deliver(task.request, outcome))
+        self._outbox.emit(Deliver(task.request, outcome, self._receipt(task, reason, outcome)))
+
+    def _receipt(self, task: Task, reason: str, outcome: Outcome) -> bytes:
+        """Sign what the task left, and write its hash down; empty if it asked nobody, or left more than a receipt holds."""
+        if not task.transcript:
+            return b""
+        step = StepReceipt.of(task, reason, outcome)
+        salt = self._entropy(SALT_SIZE)
+        result = Result.of(outcome).body()
+        receipt = Receipt(self.parameters.network, self.me, task.id, salt, self._outbox.now.wall_ms, (step.body(),), result)
+        try:
+            data = self._outbox.sign_receipt(receipt)
+        except LocalProtocolError as error:
+            self._outbox.log("warning", "no_receipt", {"task": task.id.hex(), "reason": str(error)})
+            return b""
+        self.ledger.append("receipt", {"receipt": receipt_hash(data)})
+        return data
 
     # --- Ledgers of others
 

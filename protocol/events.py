@@ -191,10 +191,14 @@ class CancelInference:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """The outcome of a request, exactly one for each `RequestMade`."""
+    """The outcome of a request, exactly one for each `RequestMade`.
+
+    `receipt` are the bytes of its receipt, empty if there is none; it holds the question, so only the owner may say where to.
+    """
 
     request: bytes
     outcome: Outcome
+    receipt: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

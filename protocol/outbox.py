@@ -18,6 +18,7 @@ from protocol.events import Effect, Instant, Log, Publish, Send
 from protocol.identity import Signer
 from protocol.ledger import Entry, make_entry
 from protocol.messages import Beacon
+from protocol.receipt import Receipt
 from protocol.schema import Message
 
 BEACONS = "beacons"
@@ -95,6 +96,10 @@ class Outbox:
     def seal_record(self, record: Record) -> bytes:
         """Seal this node's own record, to be gossiped and handed to peers."""
         return seal(self._signer, self.network, record.TYPE, RECORDS, record.body(), self.now.wall_ms, RECORD_LIFETIME_MS_MAX)
+
+    def sign_receipt(self, receipt: Receipt) -> bytes:
+        """The receipt of a task as it stands in a file."""
+        return receipt.sign(self._signer)
 
     def sign_entry(self, previous: Entry | None, kind: str, body: Mapping[str, Value]) -> Entry:
         """Sign the entry of this node's ledger that follows `previous`."""

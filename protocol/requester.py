@@ -181,9 +181,8 @@ class Requester:
     def on_unreachable(self, peer: bytes) -> None:
         """A channel ended: its leases go to the next bids now rather than when they expire."""
         for task in self.tasks():
-            if peer in task.bids:
-                # An award to who is gone would only wait for an accept that cannot come.
-                task.gone.add(peer)
+            # An award to who is gone would only wait for an accept that cannot come.
+            task.leave(peer)
             for seat in list(task.seats):
                 if seat.peer == peer and seat.open:
                     self._fail(task, seat, "lost", "connection lost")
@@ -201,6 +200,8 @@ class Requester:
 
     def _fail(self, task: Task, seat: Seat, event: str, reason: str) -> None:
         seat.move(event)
+        if event in ("expired", "lost"):
+            task.note(event, seat.award_id)
         task.reports.append(SeatReport(seat.number, seat.peer, reason))
         self._post.log("lease_missed", task, {"seat": seat.number, "reason": event}, seat.peer)
         self._seating.award_again(task, seat)
@@ -262,6 +263,7 @@ class Requester:
 
     def _take_back(self, task: Task, seat: Seat, event: str, reason: str) -> None:
         seat.move(event)
+        task.note(event, seat.award_id)
         task.reports.append(SeatReport(seat.number, seat.peer, reason))
         self._post.cancel(task, seat.peer, seat.award_id)
 

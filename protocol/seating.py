@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from protocol.allocation import Assignment, ReceivedBid, View, allocate
+from protocol.allocation import Assignment, ReceivedBid, View, allocate, view_hash
 from protocol.constants import ACCEPT_MS_MAX, AWARDS_MAX, EXTRA_SEATS_MAX, LEASE_MS, ROUNDS_MAX, SEAT_SHARE, SEATS_DEFAULT
 from protocol.messages import Award
 from protocol.outcome import Gate
@@ -30,26 +30,11 @@ class Seating:
         if not assignment.seats:
             return False
         task.phase, task.reserves = Phase.RUNNING, deque(assignment.reserves)
-        asked = self._asked(task, assignment.seats)
+        asked = asked_of(task, assignment.seats)
         task.reserves.extendleft(bid for bid in reversed(assignment.seats) if bid not in asked)
         for number, bid in enumerate(asked):
             self._offer(task, number, bid)
         return True
-
-    def _asked(self, task: Task, committee: tuple[ReceivedBid, ...]) -> tuple[ReceivedBid, ...]:
-        """Who of a committee is asked at once; the others follow if nothing comes of it."""
-        if task.answer_kind == "text":
-            # Free text is not voted: the most trusted bidder, and the next one only if it fails.
-            return committee[:1]
-        place = None
-        if task.audit is None and task.view is not None:
-            clusters = task.view.clusters
-            votes = [Vote(bid.bidder, None, task.weight(bid), clusters.get(bid.bidder)) for bid in committee]
-            place = alone(votes, [task.view.of(bid).mean(task.options) for bid in committee])
-        if place is None:
-            return committee
-        task.gate = Gate.CHECKED if is_checked([ack for _, ack in sorted(task.acks.items())]) else Gate.ALONE
-        return committee if task.gate is Gate.CHECKED else (committee[place],)
 
     def award_again(self, task: Task, seat: Seat) -> None:
         """Offer a seat that brought no answer to the next bidder who may change something."""
@@ -88,8 +73,12 @@ class Seating:
             # The window may have closed on the first few bids; those that came since are next.
             assignment = self._rank(task)
             held = {seat.peer for seat in task.seats}
-            free = [peer for peer in self._standing.candidates(task.requirement.skill) if peer not in held]
-            task.reserves.extend(bid for bid in (*assignment.seats, *assignment.reserves) if bid.bidder in free)
+            ranked = [bid for bid in (*assignment.seats, *assignment.reserves) if bid.bidder not in held]
+            candidates = self._standing.candidates(task.requirement.skill)
+            for bid in ranked:
+                if bid.bidder not in candidates:
+                    task.leave(bid.bidder)
+            task.reserves.extend(bid for bid in ranked if bid.bidder in candidates)
         return task.reserves[0] if task.reserves else None
 
     def may_yield(self, task: Task, seat: Seat) -> bool:
@@ -113,7 +102,8 @@ class Seating:
         # The partition of the first view stays as well: another one might number the same peers anew.
         clusters = task.view.clusters if task.view is not None else self._standing.clusters()
         task.view = View(task.options, newcomers, counts, clusters)
-        task.view_hash = task.view.hash(bids)
+        task.view_data = task.view.encode(bids)
+        task.view_hash = view_hash(task.view_data)
         # The view holds whatever was acknowledged, also of who is not examined or not there any more.
         free = [bid for bid in bids if bid.bidder not in task.gone and (not task.examinees or bid.bidder in task.examinees)]
         return allocate(task.beacon_id, SEATS_DEFAULT, free, task.view)
@@ -133,12 +123,29 @@ class Seating:
             LEASE_MS,
             task.round,
         )
+        task.views[task.view_hash] = task.view_data
         sent = self._post.send(task, bid.bidder, award)
         now_ms = self._post.mono_ms
         # One hung model leaves the next a fair part of the time; a question near its end goes round by the lease alone.
         yields_ms = now_ms + max(LEASE_MS, (task.ends_mono_ms - now_ms) // SEAT_SHARE)
         task.seats.append(Seat(number, bid, sent.id, now_ms + ACCEPT_MS_MAX, yields_ms, task.round))
         self._post.log("award", task, {"seat": number}, bid.bidder)
+
+
+def asked_of(task: Task, committee: tuple[ReceivedBid, ...]) -> tuple[ReceivedBid, ...]:
+    """Who of a committee is asked at once; the others follow if nothing comes of it."""
+    if task.answer_kind == "text":
+        # Free text is not voted: the most trusted bidder, and the next one only if it fails.
+        return committee[:1]
+    place = None
+    if task.audit is None and task.view is not None:
+        clusters = task.view.clusters
+        votes = [Vote(bid.bidder, None, task.weight(bid), clusters.get(bid.bidder)) for bid in committee]
+        place = alone(votes, [task.view.of(bid).mean(task.options) for bid in committee])
+    if place is None:
+        return committee
+    task.gate = Gate.CHECKED if is_checked([ack for _, ack in sorted(task.acks.items())]) else Gate.ALONE
+    return committee if task.gate is Gate.CHECKED else (committee[place],)
 
 
 def has_vote(task: Task) -> bool:

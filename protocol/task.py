@@ -45,10 +45,13 @@ class Task:
     nonce: bytes = b""
     beacon_id: bytes = b""
     bids: dict[bytes, ReceivedBid] = field(default_factory=dict)
-    # Bidders whose channel ended: they stand in the views and get no seat.
+    # Bidders whose channel ended, or who ceased to be candidates: they stand in the views and get no seat.
     gone: set[bytes] = field(default_factory=set)
+    # The views that awards name, encoded, by hash.
+    views: dict[bytes, bytes] = field(default_factory=dict)
     view: View | None = None
     view_hash: bytes = b""
+    view_data: bytes = b""
     # What of the counts in the view others' audits add.
     imported: dict[bytes, Counts] = field(default_factory=dict)
     seats: list[Seat] = field(default_factory=list)
@@ -67,6 +70,8 @@ class Task:
     stopped: bool = False
     # Envelopes sent and received for it, raw and in order, signs of life left out: what a third party can be shown.
     transcript: list[bytes] = field(default_factory=list)
+    # What only this node saw: how many envelopes stood before it, what happened, to which bidder or award.
+    notes: list[tuple[int, str, bytes]] = field(default_factory=list)
     messages: int = 0
     bytes_total: int = 0
     # Audited peers; empty for a question. Only these are offered a seat.
@@ -98,6 +103,16 @@ class Task:
 
     def _cluster(self, peer: bytes) -> int | None:
         return self.view.clusters.get(peer) if self.view is not None else None
+
+    def leave(self, bidder: bytes) -> None:
+        """A bidder is not there any more; its bid stays."""
+        if bidder in self.bids and bidder not in self.gone:
+            self.gone.add(bidder)
+            self.note("gone", bidder)
+
+    def note(self, event: str, subject: bytes) -> None:
+        """Keep what no envelope shows."""
+        self.notes.append((len(self.transcript), event, subject))
 
     def count(self, size: int) -> None:
         """Account for one envelope sent or received."""

@@ -44,6 +44,7 @@ from protocol.parameters import preset
 from protocol.requirement import RequirementMap
 from protocol.schema import Message
 from protocol.sealing import commitment
+from protocol.verification import verify
 from simnet.draws import Stream
 from simnet.host import Host, Solution, Solver
 from simnet.world import World
@@ -167,6 +168,9 @@ class Bench:
                     self.disk.pop((effect.table, effect.key), None)
                 else:
                     self.disk[effect.table, effect.key] = effect.value
+            elif isinstance(effect, Deliver) and effect.receipt:
+                # Whatever happened to a question, its receipt holds.
+                assert verify(effect.receipt, [PARAMETERS]).failure is None
         self.effects += effects
         return effects + self._opened(effects)
 
@@ -242,6 +246,11 @@ class Bench:
                     del self.answers[peer, award]
                     opened += self.hear(signer, reveal)
         return opened
+
+    def receipt(self, text: str) -> bytes:
+        """The receipt delivered for `text`."""
+        (found,) = [item for item in self.effects if isinstance(item, Deliver) and item.request == request_id(text)]
+        return found.receipt
 
     def bids(self, beacon: tuple[Envelope, Beacon], peers: Iterable[KeySigner], queued: int = 0) -> None:
         """Let each peer bid on a beacon."""

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from node.limits import Limits, Rate
-from protocol import canonical, constants, evidence, faults, gossip
+from protocol import canonical, constants, evidence, faults, gossip, receipt
 from protocol.allocation import ReceivedBid, View, _draw, _score, allocate
 from protocol.answers import answer_of, canonical_answer
 from protocol.capability import Record
@@ -30,6 +30,7 @@ from protocol.ledger_messages import LEDGER
 from protocol.messages import DIRECT, Accept, Beacon, Bid, input_hash
 from protocol.outcome import OutcomeKind
 from protocol.parameters import preset
+from protocol.receipt import Receipt, StepReceipt
 from protocol.schema import Message, Rule
 from protocol.sealing import commitment
 from protocol.seats import SEAT, SeatState
@@ -364,6 +365,16 @@ def test_seat_table__is_that_of_the_code() -> None:
     cells = {(row[0], event): to for row in found[1:] for event, to in zip(events, row[1:], strict=True) if to}
     assert cells == {(state.value, event): to.value for (state, event), to in SEAT.items()}
     assert [row[0] for row in found[1:]] == [state.value for state in SeatState]
+
+
+def test_receipt__has_the_fields_of_its_spec() -> None:
+    found = [row[0] for rows in tables(text_of("11-receipt.md")) if rows[0] == ["field", "form", "meaning"] for row in rows[1:]]
+    names = [name for cell in found for name in re.findall(r"\w+", cell)]
+    assert names == [*Receipt.RULES, *StepReceipt.RULES]
+
+
+def test_notes__are_those_of_the_code() -> None:
+    assert [row[0] for row in table("11-receipt.md", "event", "subject", "what happened")] == list(receipt.NOTES)
 
 
 def test_fault_kinds__are_those_of_the_code() -> None:

@@ -1,0 +1,189 @@
+"""What a receipt or a proof of a fault shows to somebody who trusts nobody in it (specs/11-receipt.md).
+
+The requester who wrote a receipt is the one who may lie in it. So each statement says no more than the signatures and the
+arithmetic do; what is the requester's word alone, and what nobody could know, are told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.conclusion import outcome_of
+from protocol.constants import ENVELOPE_SIZE_MAX
+from protocol.envelope import open_envelope
+from protocol.errors import RemoteProtocolError
+from protocol.faults import KINDS, Fault
+from protocol.identity import peer_id
+from protocol.ledger import open_entry
+from protocol.outcome import Gate
+from protocol.parameters import Parameters
+from protocol.receipt import Receipt, Result, StepReceipt
+from protocol.replay import Replay, wrong
+from protocol.task import Task
+
+_NOT_PROVABLE: Final = (
+    "whether there were bids that it acknowledged to nobody, or answers that it took into no set",
+    "whether it asked the same before, and shows no receipt of that",
+    "whether those who answered are independent of each other and of the requester",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found: `failure` says what does not hold first, and then nothing else is said.
+
+    `kind` is "receipt" or "fault"; `question` and `answer` are those of a receipt.
+    """
+
+    kind: str
+    proven: tuple[str, ...] = ()
+    asserted: tuple[str, ...] = ()
+    not_provable: tuple[str, ...] = ()
+    failure: str | None = None
+    question: str | None = None
+    answer: str | None = None
+
+
+def verify(data: bytes, known: Sequence[Parameters] = ()) -> Report:
+    """What the file shows. `known` are the networks whose parameters the reader has; total, whatever the bytes."""
+    fault = _fault_in(data)
+    try:
+        return _fault_report(fault) if fault is not None else _receipt_report(Receipt.open(data), known)
+    except RemoteProtocolError as error:
+        return Report("fault" if fault is not None else "receipt", failure=str(error))
+
+
+def _fault_in(data: bytes) -> Fault | None:
+    """The proof in a file; None for anything else, which must then be a receipt."""
+    if len(data) > ENVELOPE_SIZE_MAX:
+        return None
+    try:
+        return Fault.decode(data)
+    except RemoteProtocolError:
+        return None
+
+
+# --- Faults
+
+
+def _fault_report(fault: Fault) -> Report:
+    first = fault.parts[0] if fault.parts else b""
+    network = open_entry(first).network if KINDS[fault.kind].parts[0] == "entry" else open_envelope(first).network
+    accused = fault.check(network)
+    return Report("fault", (f"{peer_id(accused)} {KINDS[fault.kind].text}, in network {network.hex()}",))
+
+
+# --- Receipts
+
+
+def _receipt_report(receipt: Receipt, known: Sequence[Parameters]) -> Report:
+    if len(receipt.steps) != 1:
+        raise wrong(f"a receipt without a plan has one step, this one {len(receipt.steps)}")
+    step = StepReceipt.parse(receipt.steps[0])
+    replay = Replay(receipt.network, receipt.requester, receipt.task, step)
+    task = replay.run()
+    found = Result.of(outcome_of(task, step.reason, 0))
+    for stated in (Result.parse(step.result), Result.parse(receipt.result)):
+        _compare(stated, found)
+    parameters = next((each for each in known if each.network == receipt.network), None)
+    k_proven, k_asserted = _options(replay, parameters)
+    name = "" if parameters is None else f"{parameters.name}, "
+    proven = (
+        f"{peer_id(receipt.requester)} signed this receipt of task {receipt.task.hex()}, {name}network {receipt.network.hex()}",
+        *_proven(replay, task),
+        *k_proven,
+        _conclusion(found),
+    )
+    return Report("receipt", proven, (*k_asserted, *_asserted(replay, task)), _NOT_PROVABLE, None, step.question, found.answer)
+
+
+def _compare(stated: Result, found: Result) -> None:
+    for name in Result.RULES:
+        said, follows = getattr(stated, name), getattr(found, name)
+        if said != follows:
+            raise wrong(f"it gives {name} as {said!r}, and from the votes follows {follows!r}")
+
+
+def _options(replay: Replay, parameters: Parameters | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Whether the number of options that weights depend on is the network's; raises `RemoteProtocolError` if it is not."""
+    if not replay.views or replay.beacon is None:
+        return (), ()
+    skill, options = replay.beacon.skill, replay.views[0].options
+    rules = None if parameters is None or parameters.revision != replay.beacon.revision else parameters.skills.get(skill)
+    if rules is None:
+        return (), (f"that skill {skill} has K = {options} in this network",)
+    if rules.options != options:
+        raise wrong(f"its view takes skill {skill} for one with K = {options}, and this network says {rules.options}")
+    return (f"skill {skill} has K = {options} in revision {replay.beacon.revision} of this network",), ()
+
+
+def _proven(replay: Replay, task: Task) -> list[str]:
+    messages, signers = _count(replay.facts["messages"], "message"), _count(len(replay.signers), "node")
+    found = [
+        f"{messages} of this task, signed by the {signers} that they name",
+        "the question is the one that the beacon bound, and every bid names that beacon",
+    ]
+    if task.seats:
+        acknowledged = _count(len(replay.acknowledged), "bid")
+        found += [
+            f"the {acknowledged} that it acknowledged stand in every view that its awards name",
+            f"the {_count(len(task.seats), 'award')} follow from those views, in their order, by the rule of the network",
+        ]
+    opened = [report for report in task.reports if report.state in ("answered", "abstained")]
+    if opened:
+        found += [
+            f"{_count(len(opened), 'answer')}, each the one that its node had committed to",
+            "each commitment stands in a set that the requester signed, with all others of its round that are here",
+            "each weight follows from the counts in the view, and who is in one cluster there has one voice",
+        ]
+    if task.gate is Gate.ALONE:
+        found.append("one node was asked alone: by that view it outweighs its committee, or has no equal and is all but sure")
+    if task.further:
+        found.append(f"{_count(task.further, 'further seat')} were given out because the margin was thin")
+    if replay.facts["unneeded"]:
+        found.append(
+            f"nothing that the {_count(replay.facts['unneeded'], 'node')} not waited for could say would have changed it"
+        )
+    if replay.facts["mismatched"]:
+        found.append(f"{_count(replay.facts['mismatched'], 'opening')} did not match: a fault of who signed it")
+    return found
+
+
+def _conclusion(result: Result) -> str:
+    if result.answer is None:
+        return f"it has no answer: {result.outcome}"
+    if not result.voted:
+        return "the answer is the text that the last of those asked opened; nothing was voted on"
+    how = "by weight" if result.earned else "by number alone, for no voter had a weight"
+    return (
+        f"the answer follows from the votes, {how}: margin {result.margin / 1_000:.3f}, {result.dissent} dissenting, "
+        f"{result.abstained} abstained, coverage {result.coverage / 1_000:.3f}"
+    )
+
+
+def _asserted(replay: Replay, task: Task) -> list[str]:
+    facts, skill = replay.facts, task.requirement.skill
+    found = [f"that the question asks for skill {skill}"]
+    if task.view is not None:
+        found.append(
+            f"the counts and clusters of {_count(len(task.view.counts), 'bidder')}: what its audits and others' showed"
+        )
+    found.append("that the messages came in this order, and when")
+    if task.gone:
+        found.append(f"that {_count(len(task.gone), 'bidder')} had gone when their turn would have come")
+    for event, what in (
+        ("expired", "let their lease run out"),
+        ("lost", "were lost with their connection"),
+        ("withheld", "committed and never opened, which their own signed opening would refute"),
+    ):
+        if facts[event]:
+            found.append(f"that {_count(facts[event], 'node')} {what}")
+    if any(report.state in ("answered", "abstained") for report in task.reports):
+        found.append("the tokens and times of each answer, by the node that gave it")
+    return found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
