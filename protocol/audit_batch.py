@@ -129,6 +129,21 @@ def open_leaves(audits: Entry, opening: Entry) -> list[Answers]:
     return batch
 
 
+def opening_root(opening: Entry) -> bytes:
+    """The Merkle root of the leaves that an opening shows, whatever their fields; raises `RemoteProtocolError` for none."""
+    leaves = opening.body["leaves"]
+    shown = []
+    for data in leaves if isinstance(leaves, list) else []:
+        match canonical.decode(data if isinstance(data, bytes) else b""):
+            case [dict(leaf), _]:
+                shown.append(canonical.encode(leaf))
+            case _:
+                raise RemoteProtocolError("opening", "an audit is not a leaf and its rounds")
+    if not shown:
+        raise RemoteProtocolError("opening", "no audits")
+    return merkle.root(shown)
+
+
 def _parse(data: bytes) -> Answers:
     match canonical.decode(data):
         case [dict(leaf), [*rounds]] if len(rounds) <= ROUNDS_MAX:

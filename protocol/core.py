@@ -124,7 +124,7 @@ class Core:
         self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
         self.ledger = OwnLedger(self._outbox, origin)
         self.successions = Successions(self._outbox, self._recovery_of, self._matters)
-        self._openings = Openings(self._outbox, parameters, self.imports)
+        self._openings = Openings(self._outbox, parameters, self.imports, partial(self.faults.suspect, "audits"))
         self.followed = Followed(self._outbox, self._worth, self._on_entry)
         self.following = Following(
             self._outbox,

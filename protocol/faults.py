@@ -13,6 +13,7 @@ from typing import ClassVar, Final, Self, TypeVar
 
 from protocol import canonical
 from protocol.allocation import view_hash
+from protocol.audit_batch import AUDITS, OPENING, opening_root
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.capability import Record
 from protocol.constants import FAULT_SIZE_MAX
@@ -70,6 +71,20 @@ def _equivocation(parts: Sequence[bytes], network: bytes) -> bytes:
     if first.number != second.number or first.id == second.id:
         raise _unproven("not two entries with one number")
     return first.author
+
+
+def _batch(parts: Sequence[bytes], network: bytes) -> bytes:
+    audits, opening = sorted((open_entry(part) for part in parts), key=lambda entry: entry.kind)
+    if {audits.network, opening.network} != {network}:
+        raise RemoteProtocolError("network", "a proof from another network")
+    if audits.author != opening.author:
+        raise _unproven("not signed by one node")
+    # specs/11-receipt.md: "one author and root, and leaves that do not give it"
+    if (audits.kind, opening.kind) != (AUDITS, OPENING) or audits.body["root"] != opening.body["root"]:
+        raise _unproven("not a batch of audits and its opening")
+    if opening_root(opening) == audits.body["root"]:
+        raise _unproven("the opening matches")
+    return audits.author
 
 
 def _records(parts: Sequence[bytes], network: bytes) -> bytes:
@@ -143,6 +158,7 @@ def bids_in(view: bytes) -> frozenset[bytes]:
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
+        "audits": Kind(("entry", "entry"), "opened other audits than it had committed", _batch, pair=True),
         "awards": Kind(("award", "award"), "signed two awards that exclude each other", _awards, pair=True),
         "commit_sets": Kind(("commit_set", "commit_set"), "signed two commit sets for one round", _commit_sets, pair=True),
         "dropped_bid": Kind(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from protocol.audit_batch import AUDITS, OPENING, regrade
 from protocol.constants import IMPORT_AUTHORS_MAX, OPEN_BATCHES_MAX
 from protocol.errors import RemoteProtocolError
@@ -11,14 +13,18 @@ from protocol.ledger import Entry
 from protocol.outbox import Outbox
 from protocol.parameters import Parameters
 
+# Given the bytes of a batch's entry and of the one that opens it, which may prove a fault.
+OnFalse = Callable[[bytes, bytes], None]
+
 
 class Openings:
     """Takes each entry of a followed ledger, in its author's order, and accounts what opened batches show."""
 
-    def __init__(self, outbox: Outbox, parameters: Parameters, imports: Imports) -> None:
+    def __init__(self, outbox: Outbox, parameters: Parameters, imports: Imports, on_false: OnFalse) -> None:
         self._outbox = outbox
         self._parameters = parameters
         self._imports = imports
+        self._on_false = on_false
         # Batches that were committed and not opened yet, by author and root.
         self._open: dict[bytes, dict[bytes, Entry]] = {}
 
@@ -38,6 +44,7 @@ class Openings:
         try:
             verdicts = regrade(audits, entry, self._parameters)
         except RemoteProtocolError as error:
+            self._on_false(audits.data, entry.data)
             return error.code
         # A date in the future would stay young for longer.
         wall_ms = min(audits.wall_ms, self._outbox.now.wall_ms)

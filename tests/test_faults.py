@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from protocol import canonical
 from protocol.allocation import ReceivedBid, View
+from protocol.audit_batch import Answers, audits_body, opening_body
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.capability import Record
 from protocol.constants import FAULT_MS, FAULTS_BURST, FAULTS_OTHERS_MAX, FAULTS_SHARED_MAX, LEASE_MS, LIFETIME_MS_MAX
@@ -21,7 +22,7 @@ from protocol.evidence import Counts
 from protocol.faults import KINDS, Fault
 from protocol.gossip import Gate
 from protocol.identity import KeySigner
-from protocol.ledger import make_entry
+from protocol.ledger import make_entry, open_entry
 from protocol.messages import Award, Beacon, Bid, BidAck
 from protocol.outbox import FAULTS
 from protocol.schema import Message
@@ -30,6 +31,7 @@ from protocol.step import StepId
 from protocol.verdict import Verdict
 from tests.core_bench import asked, awarded, holder, requester
 from tests.support import PARAMETERS, WALL_MS, Bench, peers, record, sent
+from tests.test_audit_batch import leaf
 
 NETWORK = PARAMETERS.network
 LIAR, VICTIM, OTHER = peers(3, "fault")
@@ -88,10 +90,19 @@ def two_entries(by: KeySigner = LIAR) -> Fault:
     return Fault.of("equivocation", *(fork.data for fork in forks))
 
 
+def other_audits(by: KeySigner = LIAR, *, opens: int = 2) -> Fault:
+    first, second = (Answers(leaf(number), ()) for number in (1, opens))
+    start = make_entry(by, NETWORK, None, "start", {"recovery": bytes(32), "succession": b""}, WALL_MS)
+    audits = make_entry(by, NETWORK, start, "audits", audits_body([first.leaf]), WALL_MS)
+    body = opening_body([second]) | {"root": audits.body["root"]}
+    return Fault.of("audits", audits.data, make_entry(by, NETWORK, audits, "opening", body, WALL_MS).data)
+
+
 MAKERS: dict[str, Callable[[KeySigner], Fault]] = {
     "commit_sets": two_sets,
     "opening": mismatch,
     "awards": two_awards,
+    "audits": other_audits,
     "dropped_bid": dropped,
     "equivocation": two_entries,
     "records": two_records,
@@ -171,6 +182,15 @@ def test_opening__that_matches_or_belongs_elsewhere_proves_nothing() -> None:
     for change in ({"round": 1}, {"award": b"b" * 32}, {"step": 1}):
         assert "another award or round" in refused(mismatch(**change))
     assert "one node" in refused(Fault.of("opening", mismatch().parts[0], mismatch(OTHER).parts[1]))
+
+
+def test_audits__that_were_committed_or_of_another_batch_prove_nothing() -> None:
+    assert "matches" in refused(other_audits(opens=1))
+    audits, opening = sorted(other_audits().parts, key=lambda part: open_entry(part).kind)
+    foreign = sorted(other_audits(OTHER).parts, key=lambda part: open_entry(part).kind)[1]
+    assert "one node" in refused(Fault.of("audits", audits, foreign))
+    for part in (audits, opening):
+        assert "not a batch" in refused(Fault.of("audits", part, two_entries().parts[0]))
 
 
 def test_commit_sets__of_other_rounds_or_with_the_same_members_prove_nothing() -> None:

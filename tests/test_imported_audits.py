@@ -203,6 +203,16 @@ def test_slanderer__with_false_gold_answers_is_refused() -> None:
     assert weight(bench, victim) == own
 
 
+def test_author__that_opens_other_audits_than_it_committed_is_proven_faulty() -> None:
+    bench = reader()
+    entries = ledger(AUTHOR, batches([(SUBJECT, False)], 1, AUTHOR))[:-1]
+    other = Answers(leaf(9), (closed(leaf(9), {SUBJECT: leaf(9).gold}, author=AUTHOR),))
+    body = opening_body([other]) | {"root": entries[-1].body["root"]}
+    tell(bench, AUTHOR, [*entries, make_entry(AUTHOR, PARAMETERS.network, entries[-1], "opening", body, WALL_MS)])
+    assert [fault.kind for fault in bench.core.faults.of(AUTHOR.public_key)] == ["audits"]
+    assert bench.core.imports.authors() == []
+
+
 # --- A whole network
 
 

@@ -3,7 +3,7 @@
 import { decode, encode } from "./encoding.js";
 import { checkBodyOf, read } from "./envelope.js";
 import { domain, sha256 } from "./identity.js";
-import { readEntry } from "./ledger.js";
+import { merkleRoot, readEntry } from "./ledger.js";
 import { demand } from "./refusal.js";
 import { checkBody, limit, messageFields } from "./tables.js";
 import { commitment } from "./vote.js";
@@ -26,6 +26,22 @@ const isOneStep = (first, second) => ["task", "plan", "step"].every((name) => fi
 function signer(...envelopes) {
   holds(envelopes.every((each) => each.sender.equals(envelopes[0].sender)), "signer");
   return envelopes[0].sender;
+}
+
+function openedLeaf(data) {
+  const shown = decode(data);
+  demand(Array.isArray(shown) && shown.length === 2 && shown[0] instanceof Map, "opening", "no opened audit");
+  return encode(shown[0]);
+}
+
+function audits(entries) {
+  const [batch, opening] = [...entries].sort((one, other) => (one.kind < other.kind ? -1 : 1));
+  holds(batch.author.equals(opening.author), "author");
+  holds(batch.kind === "audits" && opening.kind === "opening" && same(batch.body.get("root"), opening.body.get("root")), "no batch");
+  const leaves = opening.body.get("leaves").map(openedLeaf);
+  demand(leaves.length > 0, "opening", "no audits");
+  holds(!merkleRoot(leaves).equals(batch.body.get("root")), "the root is given");
+  return batch.author;
 }
 
 function awards([first, second]) {
@@ -83,6 +99,7 @@ function records([first, second]) {
 }
 
 const CATALOGUE = {
+  audits: { parts: ["entry", "entry"], check: audits },
   awards: { parts: ["award", "award"], check: awards },
   commit_sets: { parts: ["commit_set", "commit_set"], check: commitSets },
   dropped_bid: { parts: ["bid", "bid_ack", "award", "view"], check: droppedBid },

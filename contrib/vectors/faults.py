@@ -6,7 +6,7 @@ from typing import Final
 
 from contrib.vectors.form import Case, Operation
 from contrib.vectors.keys import BEACON_ID, KEYS, NETWORK, SIGNERS, TASK, WALL_MS
-from protocol import canonical
+from protocol import canonical, merkle
 from protocol.allocation import view_hash
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.capability import Record
@@ -82,6 +82,30 @@ def _awards() -> list[Case]:
         _pair("awards", "a part cut short", one, other_question[:-1], "encoding"),
         _pair("awards", "a part of another network", one, _sealed(0, _award(question="?"), network=bytes(32)), "network"),
         _pair("awards", "a part of another type", one, _sealed(0, Accept(TASK, 0, 0, BEACON_ID))),
+    ]
+
+
+def _audits() -> list[Case]:
+    def leaf(number: int) -> bytes:
+        return canonical.encode([{"task": bytes([number]) * 16}, []])
+
+    def made(by: int, opens: list[bytes], opened_root: bytes | None = None) -> tuple[bytes, bytes]:
+        start = make_entry(SIGNERS[by], NETWORK, None, START, {"recovery": bytes(32), "succession": b""}, WALL_MS)
+        committed = merkle.root([canonical.encode({"task": bytes([number]) * 16}) for number in (1, 2)])
+        audits = make_entry(SIGNERS[by], NETWORK, start, "audits", {"count": 2, "root": committed}, WALL_MS)
+        body: dict[str, canonical.Value] = {"leaves": list(opens), "root": committed if opened_root is None else opened_root}
+        return audits.data, make_entry(SIGNERS[by], NETWORK, audits, "opening", body, WALL_MS).data
+
+    false = made(0, [leaf(1), leaf(3)])
+    return [
+        _pair("audits", "another audit than was committed", *false, None),
+        _pair("audits", "an audit less", *made(0, [leaf(1)]), None),
+        _pair("audits", "in another order", *made(0, [leaf(2), leaf(1)]), None),
+        _pair("audits", "those that were committed", *made(0, [leaf(1), leaf(2)])),
+        _pair("audits", "of another root", *made(0, [leaf(1), leaf(3)], bytes(32))),
+        _pair("audits", "by two signers", false[0], made(1, [leaf(1), leaf(3)])[1]),
+        _pair("audits", "an opening alone, twice", false[1], made(0, [leaf(1), leaf(4)])[1]),
+        _pair("audits", "an opening of no known form", *made(0, [canonical.encode({})]), "opening"),
     ]
 
 
@@ -184,6 +208,7 @@ def _records() -> list[Case]:
 def cases() -> list[Case]:
     """All of this subject."""
     return [
+        *_audits(),
         *_awards(),
         *_commit_sets(),
         *_openings(),
