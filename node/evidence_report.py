@@ -27,8 +27,15 @@ def evidence_json(core: Core, peer: bytes, wall_ms: int) -> dict[str, Any]:
         "peer_id": peer_id(peer),
         "connected": known is not None and known.connected,
         "self": peer == core.me,
+        "one_voice_with": [peer_id(other) for other in _cluster(core, peer)],
         "skills": {skill: _skill_json(core, peer, skill, offered.get(skill), wall_ms) for skill in skills},
     }
+
+
+def _cluster(core: Core, peer: bytes) -> list[bytes]:
+    """The others whose mistakes in this node's audits are the peer's too."""
+    clusters = core.clusters()
+    return sorted(other for other, number in clusters.items() if other != peer and number == clusters.get(peer))
 
 
 def _skill_json(core: Core, peer: bytes, skill: str, declared: int | None, wall_ms: int) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
                 "weight": weight_bits(bid.weight),
                 "awarded": bid.awarded,
                 "late": bid.late,
+                "cluster": bid.cluster,
             }
             for bid in outcome.bids
         ],

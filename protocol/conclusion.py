@@ -72,6 +72,7 @@ def _bid_reports(task: Task) -> tuple[BidReport, ...]:
                 counts.weight(task.options),
                 bidder in awarded,
                 task.view is not None and bidder not in task.view.counts,
+                task.view.clusters.get(bidder) if task.view is not None else None,
             )
         )
     return tuple(reports)

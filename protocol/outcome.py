@@ -32,8 +32,8 @@ class Gate(enum.Enum):
 class BidReport:
     """A bid and what the requester knew of the bidder when it allocated.
 
-    `imported_hits` and `imported_misses` are what of `hits` and `misses` others' audits add. A `late` one came after the window
-    and was never ranked, so nothing was looked up for it.
+    `imported_hits` and `imported_misses` are what of `hits` and `misses` others' audits add; bidders of one `cluster` share a
+    voice. A `late` one came after the window and was never ranked, so nothing was looked up for it.
     """
 
     peer: bytes
@@ -47,6 +47,7 @@ class BidReport:
     weight: int
     awarded: bool
     late: bool
+    cluster: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ def bid(peer: str, hits: float, misses: float, weight: float, *, awarded: bool, 
         "weight": weight,
         "awarded": awarded,
         "late": False,
+        "cluster": None,
     }
 
 
@@ -120,6 +121,12 @@ def test_answer__reads_like_this() -> None:
 
 def test_explanation__reads_like_this() -> None:
     assert "\n".join(explain(VOTED, NAMES)) == EXPLAINED
+
+
+def test_explanation__of_voters_who_repeat_each_others_mistakes_names_one_voice() -> None:
+    bids = [row | {"cluster": 0} if row["peer_id"] in (ALICE, BRUNO) else row for row in VOTED["bids"]]
+    shared = outcome(bids=bids, support=[{"answer": "42", "weight": 6.46}, {"answer": "41", "weight": 1.93}], margin=0.53)
+    assert "42 got (one voice: the most of 6.46, 6.46) = 6.46, 41 got 1.93;" in explain(shared, NAMES)[-1]
 
 
 UNEARNED = outcome(

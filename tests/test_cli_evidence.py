@@ -10,6 +10,7 @@ from node.cli.evidence import explain_evidence
 from node.evidence_report import evidence_json
 from protocol.identity import peer_id
 from tests.support import Bench
+from tests.test_core_clusters import known
 from tests.test_imported_audits import AUTHOR, STRONG, SUBJECT, WEAK, audited, batches, honest, ledger, reader, tell
 
 
@@ -50,6 +51,13 @@ def test_explain__says_what_own_audits_contradict() -> None:
     tell(bench, AUTHOR, ledger(AUTHOR, honest(AUTHOR) + batches([(STRONG[0], False)], 9, AUTHOR)))
     assert "This node's own audits clearly say otherwise" in explained(bench, STRONG[0].public_key)
     assert "no better than guessing" in explained(bench, WEAK[0].public_key)
+
+
+def test_explain__names_who_shares_its_voice() -> None:
+    bench, others = known(3, alike=2)
+    bench.wait(1)
+    assert f"are those of {peer_id(others[1].public_key)[-8:]}, beyond chance" in explained(bench, others[0].public_key)
+    assert "beyond chance" not in explained(bench, others[2].public_key)
 
 
 def test_explain__of_a_peer_of_whom_nothing_is_known() -> None:

@@ -203,9 +203,20 @@ def _why_result(outcome: Json, names: Names) -> list[str]:
 
 
 def _sum(entry: Json, outcome: Json) -> str:
-    """`6.46 + 6.46 = 12.92`; without weights, a count of votes."""
-    voters = [vote["weight"] for vote in outcome["votes"] if vote["answer"] == entry["answer"]]
+    """`6.46 + 6.46 = 12.92`, those who repeat each other's mistakes as one voice; without weights, a count of votes."""
     if not outcome["earned"]:
         return number(entry["weight"], "vote")
-    total = f"{entry['weight']:.2f}"
-    return total if len(voters) == 1 else f"{' + '.join(f'{weight:.2f}' for weight in voters)} = {total}"
+    clusters = {bid["peer_id"]: bid["cluster"] for bid in outcome["bids"]}
+    voices: dict[object, list[float]] = {}
+    for vote in outcome["votes"]:
+        if vote["answer"] == entry["answer"]:
+            cluster = clusters.get(vote["peer_id"])
+            voices.setdefault(vote["peer_id"] if cluster is None else cluster, []).append(vote["weight"])
+    terms = [_voice(weights) for weights in voices.values()]
+    return " + ".join(terms) if terms == [f"{entry['weight']:.2f}"] else f"{' + '.join(terms)} = {entry['weight']:.2f}"
+
+
+def _voice(weights: list[float]) -> str:
+    """What a voter counts, or those who share a voice: `the most of 6.46, 5.20`."""
+    each = ", ".join(f"{weight:.2f}" for weight in weights)
+    return each if len(weights) == 1 else f"(one voice: the most of {each})"

@@ -18,6 +18,11 @@ def explain_evidence(evidence: Json) -> list[str]:
     """Own audits with days and ledger entries, what others' audits add and why no more, posterior and weight."""
     who = "this node itself" if evidence["self"] else "connected" if evidence["connected"] else "not connected now"
     lines = [f"{clean(evidence['peer_id'])} ({who})"]
+    if evidence["one_voice_with"]:
+        others = ", ".join(short(other) for other in evidence["one_voice_with"])
+        lines.append(
+            f"Its mistakes in this node's audits are those of {others}, beyond chance: they have one voice for an answer."
+        )
     if not evidence["skills"]:
         lines.append("It offers no skill of this network, and nobody audited it: its votes weigh nothing.")
     for name, skill in evidence["skills"].items():
