@@ -81,7 +81,8 @@ function rule(text) {
   throw new Error(`no rule: ${text}`);
 }
 
-const fieldsOf = (rows) => new Map(rows.map(([name, text]) => [name, rule(text)]));
+// `named` has the checks of rules that are given in words.
+const fieldsOf = (rows, named = {}) => new Map(rows.map(([name, text]) => [name, named[text] ?? rule(text)]));
 
 // The fields of a type of message: those of its own section, and for a message of a task the three that all of them have.
 export function messageFields(name, type, common) {
@@ -90,7 +91,9 @@ export function messageFields(name, type, common) {
   return fieldsOf([...shared, ...own]);
 }
 
-export const sectionFields = (name, title) => fieldsOf(table(name, "field, rule, meaning", (each) => each === title));
+export function sectionFields(name, title, named) {
+  return fieldsOf(table(name, "field, rule, meaning", (each) => each === title), named);
+}
 
 export function kindFields(name) {
   const kinds = new Map();

@@ -61,6 +61,12 @@ export function answer({ kind, output }) {
   return found !== null && BigInt(Buffer.byteLength(found)) <= limit("ANSWER_SIZE_MAX") ? found : null;
 }
 
+// An answer that is the canonical form of itself.
+export function isCanonical(kind, text) {
+  if (kind === "text") return wholeText(text) === text;
+  return FORMS[kind](text) === text && BigInt(Buffer.byteLength(text)) <= limit("ANSWER_SIZE_MAX");
+}
+
 export function commitment({ network, task, plan, step, number: round, peer, nonce, answer: sealed }) {
   return sha256(domain("tutti/commitment/1"), encode([network, task, plan, step, round, peer, nonce, sealed]));
 }

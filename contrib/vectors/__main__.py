@@ -7,12 +7,14 @@ from types import ModuleType
 from typing import Final
 
 from contrib.vectors import (
+    audits,
     award,
     capability,
     encoding,
     envelope,
     evidence,
     faults,
+    generators,
     identity,
     ledger,
     messages,
@@ -25,7 +27,22 @@ from contrib.vectors.form import render
 DIRECTORY: Final = Path(__file__).parents[2] / "specs" / "vectors"
 SUBJECTS: Final[dict[str, ModuleType]] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (identity, encoding, envelope, capability, ledger, evidence, award, messages, vote, plans, network, faults)
+    for module in (
+        identity,
+        encoding,
+        envelope,
+        capability,
+        ledger,
+        audits,
+        evidence,
+        award,
+        messages,
+        vote,
+        plans,
+        network,
+        generators,
+        faults,
+    )
 }
 
 
