@@ -177,6 +177,11 @@ class Api:
                     "restarts": engine.restarts,
                 },
                 "skills": skills_json(core, node.peer, dict(core.own_record.skills), wall_ms),
+                "ledger": {
+                    "entries": core.ledger.head[0] + 1,
+                    "ready": core.ledger.ready,
+                    "followed": len(core.followed),
+                },
                 "tasks": core.tasks,
                 "leases": core.leases,
                 "answered": node.executor.outcomes,

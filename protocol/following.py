@@ -280,7 +280,9 @@ class Following:
         if chain is not None:
             return chain.next
         number = teller.claims.get(author, (0, b""))[0]
-        return max(0, number - FOLLOWED_ENTRIES_MAX // 2) // SNAPSHOT_EVERY * SNAPSHOT_EVERY
+        if number < FOLLOWED_ENTRIES_MAX:
+            return 0
+        return (number - FOLLOWED_ENTRIES_MAX // 2) // SNAPSHOT_EVERY * SNAPSHOT_EVERY
 
     def _chain(self, author: bytes) -> Chain | None:
         return self._own.chain if author == self._outbox.me else self._followed.get(author)

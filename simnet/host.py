@@ -26,6 +26,7 @@ from protocol.events import (
 )
 from protocol.identity import KeySigner
 from protocol.outcome import Outcome
+from protocol.own_ledger import Origin
 from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
 from simnet.draws import Stream
@@ -91,7 +92,7 @@ class Host:
         self._draws = Stream(self.seed, f"solver {self.name}")
         self._entropy = Stream(self.seed, f"entropy {self.name}")
         self._running: dict[int, int] = {}
-        self.core = self._new_core()
+        self.core = self._new_core(Origin())
 
     @property
     def key(self) -> bytes:
@@ -101,7 +102,7 @@ class Host:
     def restart(self) -> None:
         """Begin again from what is on disk."""
         self._running.clear()
-        self.core = self._new_core()
+        self.core = self._new_core(Origin(fresh=False))
         self.up = True
 
     def take(self, event: Input, mono_ms: int, wall_ms: int) -> list[Effect]:
@@ -113,9 +114,11 @@ class Host:
             self._carry_out(effect)
         return effects
 
-    def _new_core(self) -> Core:
+    def _new_core(self, origin: Origin) -> Core:
         restored = [(table, key, value) for (table, key), value in sorted(self.disk.items())]
-        return Core(self.signer, self.parameters, self.record, self._entropy.bytes, restored, self.requirement_map, self.caps)
+        return Core(
+            self.signer, self.parameters, self.record, self._entropy.bytes, restored, self.requirement_map, self.caps, origin
+        )
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:

@@ -179,6 +179,8 @@ def test_commands__ask_the_running_node(tmp_path: Path, capsys: Output) -> None:
         assert await node.tutti("ledger", "show", "--json") == ExitCode.OK
         shown = json.loads(capsys.readouterr().out)
         assert shown["next"] == len(shown["entries"]) == PAGE_COUNT + 7
+        assert await node.tutti("status") == ExitCode.OK
+        assert f"{PAGE_COUNT + 7} entries; follows 0 peers" in capsys.readouterr().out
         status, listed = await node.call("GET", "/v1/ledger")
         assert (status, listed["ready"], [row["count"] for row in listed["ledgers"]]) == (200, True, [PAGE_COUNT + 7])
         for path in ("/v1/ledger/xyz", f"/v1/ledger/{core.me.hex()}?first=-1"):

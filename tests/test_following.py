@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from protocol.canonical import Value
 from protocol.constants import (
+    FOLLOW_AUTHOR_MS,
     FOLLOWED_MAX,
     HEADS_BURST,
     HEADS_EACH_MS,
@@ -27,6 +28,7 @@ from protocol.events import LedgersWanted, Log, MessageReceived, PeerConnected, 
 from protocol.identity import KeySigner
 from protocol.ledger import Entry, make_entry, open_entry
 from protocol.ledger_messages import Entries, Heads, Pull, pack_head
+from protocol.messages import Beacon
 from protocol.own_ledger import Origin
 from tests.support import Bench, peers, sent
 from tests.test_ledger import NETWORK, ledger, note, rows
@@ -223,6 +225,16 @@ def test_more_heads_and_pulls__than_one_peer_may_send_are_refused() -> None:
     assert bench.core.rejected["rate"] == 2
 
 
+def test_author__gets_no_more_pulls_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocol.following.FOLLOW_AUTHOR_BURST", 1)
+    both, (a, b) = club("a", "b")
+    write(b, 3 * PULL_COUNT_MAX)
+    both.connect(a, b)
+    assert len(held(a, b)) == PULL_COUNT_MAX
+    both.wait(5 * FOLLOW_AUTHOR_MS)
+    assert held(a, b) == own(b)
+
+
 def test_pull__of_what_is_not_held_is_answered_with_nothing() -> None:
     bench, (peer,) = Bench(), peers(1)
     bench.join(peer)
@@ -389,6 +401,31 @@ def test_fork__that_two_followers_were_told_is_found_when_they_meet() -> None:
     assert author.public_key in b.core.faults
 
 
+def test_fork__is_found_when_a_beacon_names_another_head() -> None:
+    bench, author, _ = followed()
+    first, second = forked(author)
+    bench.hear(author, answer(author, first[:5]))
+    beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1, second[4].id, 4)
+    ((_, pull),) = sent(bench.hear(author, beacon), Pull)
+    assert (pull.first, pull.count) == (4, 1)
+    bench.hear(author, answer(author, second[4:5], 4))
+    assert author.public_key in bench.core.faults
+
+
+def test_beacon__names_the_head_that_its_requester_had_when_it_sealed_it() -> None:
+    bench, author = Bench(), peers(1)[0]
+    bench.join(author)
+    beacons = sent(bench.ask("What is 2 + 3?", skill="arith") + bench.wait(2_000), Beacon)
+    noted = {entry.body.get("beacon"): entry for entry in (open_entry(data or b"") for data in own(bench))}
+    for envelope, beacon in beacons:
+        entry = noted[envelope.id]
+        assert (beacon.head_number, beacon.head) == (entry.number - 1, entry.previous)
+    former = Bench(origin=FORMER)
+    former.join(author)
+    ((_, beacon),) = sent(former.ask("What is 2 + 3?") + former.wait(2_000), Beacon)[:1]
+    assert (beacon.head_number, beacon.head) == (0, bytes(32)), "it may not write yet, and has none to name"
+
+
 def test_second_first_entry__behind_a_snapshot_is_a_fork() -> None:
     bench, author, entries = followed(2)
     bench.hear(author, answer(author, entries))
@@ -526,12 +563,21 @@ def test_identity_that_runs_twice__is_told_so() -> None:
 
 
 class Gossips(RuleBasedStateMachine):
-    """Two nodes write and follow each other while messages are lost, doubled and delayed; then the link is mended."""
+    """Two nodes write and follow each other while messages are lost, doubled and delayed; then the link is mended.
+
+    A third one has told each of them another ledger.
+    """
 
     @initialize()
     def begin(self) -> None:
         self.both, (self.a, self.b) = club("a", "b")
         self.kept: list[tuple[bytes, bytes, bytes]] = []
+        self.liar = peers(1, "liar")[0]
+        for bench, entries in zip((self.a, self.b), forked(self.liar), strict=True):
+            bench.join(self.liar)
+            bench.hear(self.liar, told(entries[-1:]))
+            bench.hear(self.liar, answer(self.liar, entries))
+        self.both.due()
         self.both.connect(self.a, self.b)
 
     @rule(who=st.booleans(), count=st.integers(1, 150))
@@ -574,6 +620,10 @@ class Gossips(RuleBasedStateMachine):
             self.both.wait(4 * HEADS_EACH_MS)
             assert held(self.a, self.b) == own(self.b)
             assert held(self.b, self.a) == own(self.a)
+            # Each was told another ledger of one author, and told the other; the proof outlives a restart.
+            for bench, name in ((self.a, "a"), (self.b, "b")):
+                assert self.liar.public_key in bench.core.faults
+                assert self.liar.public_key in Bench(("arith",), rows(bench), name=name).core.faults
 
 
 TestGossips = Gossips.TestCase

@@ -44,6 +44,7 @@ def show(status: Mapping[str, Any]) -> list[str]:
         ("model", _model(status["model"])),
         *(("skill", f"{clean(name)}: {standing(skill)}") for name, skill in status["skills"].items()),
         ("work", f"{number(status['tasks'], 'task')} asked, {number(status['leases'], 'lease')} held"),
+        ("ledger", _ledger(status["ledger"])),
         ("outcomes", str(status["answered"])),
         ("rejected", number(rejected, "message") + _reasons(status["rejected"])),
         (
@@ -102,6 +103,12 @@ def duration(seconds: int) -> str:
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _ledger(ledger: Mapping[str, Any]) -> str:
+    entries = f"{ledger['entries']} {'entry' if ledger['entries'] == 1 else 'entries'}"
+    waits = "" if ledger["ready"] else ", waits for peers that may hold more of it"
+    return f"{entries}{waits}; follows {number(ledger['followed'], 'peer')}"
 
 
 def _model(model: Mapping[str, Any] | None) -> str:
