@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from contrib.fuzz.recorded import recorded
 from contrib.fuzz.targets import TARGETS, seeds
+from protocol.ledger import open_entry
 
 # What once broke a target: its name and the input, in hexadecimal.
 FOUND: list[tuple[str, str]] = []
@@ -31,15 +32,9 @@ def test_targets__hold_on_what_was_found() -> None:
         TARGETS[name](bytes.fromhex(data))
 
 
-def test_recorded_run__has_the_messages_that_every_question_brings() -> None:
-    assert recorded().envelopes.keys() >= {
-        "record",
-        "beacon",
-        "bid",
-        "bid_ack",
-        "award",
-        "accept",
-        "commit",
-        "commit_set",
-        "reveal",
-    }
+def test_recorded_run__has_all_that_every_question_brings() -> None:
+    kinds = recorded().envelopes.keys()
+    assert kinds >= {"record", "beacon", "bid", "bid_ack", "award", "accept", "commit", "commit_set", "reveal"}
+    assert kinds >= {"heads", "pull", "entries"}
+    assert {open_entry(value).kind for _, value in recorded().disk["ledger"]} >= {"start", "beacon", "audits", "opening"}
+    assert recorded().receipts

@@ -8,7 +8,9 @@ from functools import cache
 from typing import Final
 
 from protocol.envelope import open_envelope
+from protocol.events import Deliver, Effect, Input
 from protocol.identity import KeySigner
+from simnet.host import Host
 from tests.support import EXPERT, exercise, solver
 from tests.wild import Packet, Wild
 
@@ -17,9 +19,10 @@ SOLVERS: Final = (None, solver(EXPERT), solver({"arith": 600}))
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """`envelopes` by type, `ids` that stand in them, `disk` by table, and the keys of all nodes."""
+    """`envelopes` by type, `receipts`, `ids` that stand in them, `disk` by table, and the keys of all nodes."""
 
     envelopes: Mapping[str, list[bytes]]
+    receipts: list[bytes]
     ids: list[bytes]
     disk: Mapping[str, list[tuple[bytes, bytes]]]
     keys: Mapping[bytes, KeySigner]
@@ -30,12 +33,19 @@ class _Listening(Wild):
 
     def __init__(self, *, evidenced: bool) -> None:
         self.heard: list[bytes] = []
+        self.receipts: list[bytes] = []
         super().__init__(SOLVERS, evidenced=evidenced)
 
     def arrive(self, packet: Packet, data: bytes | None = None) -> None:
         """Note it, then let it arrive."""
         self.heard.append(packet.data)
         super().arrive(packet, data)
+
+    def take(self, host: Host, event: Input) -> list[Effect]:
+        """Note the receipts that are delivered."""
+        effects = super().take(host, event)
+        self.receipts += [effect.receipt for effect in effects if isinstance(effect, Deliver) and effect.receipt]
+        return effects
 
 
 @cache
@@ -58,4 +68,4 @@ def recorded() -> Recorded:
             disk.setdefault(table, []).append((key, value))
     # A few of each are enough to go on from.
     few = {kind: found[:: max(1, len(found) // 8)] for kind, found in sorted(envelopes.items())}
-    return Recorded(few, list(ids)[:256], disk, {host.key: host.signer for host in world.hosts})
+    return Recorded(few, world.receipts, list(ids)[:256], disk, {host.key: host.signer for host in world.hosts})
