@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hmac
 import json
@@ -27,7 +28,7 @@ from node.evidence_report import evidence_json
 from node.executor import now
 from node.home import write_private
 from node.llama_engine import SEED_MAX, TEMPERATURE_MILLI_MAX
-from node.reports import availability_json, outcome_json, peers_json, skills_json
+from node.reports import availability_json, faults_json, outcome_json, peers_json, skills_json
 from protocol.answers import answer_of
 from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX, TOKENS_GENERAL
 from protocol.errors import LocalProtocolError, RemoteProtocolError
@@ -38,18 +39,22 @@ if TYPE_CHECKING:
     from node.daemon import Running
 
 _BODY_SIZE_MAX = 4 * QUESTION_SIZE_MAX
-_Form = TypeVar("_Form", bound="_Ask")
+_Form = TypeVar("_Form", bound="_Question")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class _Ask(BaseModel):
+class _Question(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     question: str
     skill: str | None = None
     deadline_ms: int = Field(DEADLINE_MS_DEFAULT, ge=1, le=DEADLINE_MS_MAX)
 
 
-class _Infer(_Ask):
+class _Ask(_Question):
+    receipt: bool = False
+
+
+class _Infer(_Question):
     temperature_milli: int = Field(0, ge=0, le=TEMPERATURE_MILLI_MAX)
     seed: int = Field(0, ge=0, le=SEED_MAX)
 
@@ -87,6 +92,7 @@ class Api:
                 web.get("/v1/status", self._status),
                 web.get("/v1/peers", self._peers),
                 web.get("/v1/peers/{peer}/evidence", self._evidence),
+                web.get("/v1/peers/{peer}/faults", self._faults),
                 web.get("/v1/audits", self._audits),
                 web.get("/v1/events", self._events),
                 web.post("/v1/audits", self._begin_audits),
@@ -202,6 +208,13 @@ class Api:
             return _error(400, str(error))
         return web.json_response(evidence_json(self._node.executor.core, peer, time.time_ns() // 1_000_000))
 
+    async def _faults(self, request: web.Request) -> web.Response:
+        try:
+            peer = public_key_of(request.match_info["peer"])
+        except RemoteProtocolError as error:
+            return _error(400, str(error))
+        return web.json_response({"faults": faults_json(self._node.executor.core, peer, proofs=True)})
+
     async def _audits(self, _: web.Request) -> web.Response:
         audits = self._node.executor.core.audits
         return web.json_response(
@@ -247,7 +260,11 @@ class Api:
         except LocalProtocolError as error:
             future.cancel()
             return _error(400, str(error))
-        return web.json_response(outcome_json(await future))
+        ended = await future
+        found = outcome_json(ended.outcome)
+        if asked.receipt:
+            found["receipt"] = base64.b64encode(ended.receipt).decode() if ended.receipt else None
+        return web.json_response(found)
 
     async def _infer(self, request: web.Request) -> web.Response:
         """Ask this node's own model and nobody else: for evaluations, and to see what one's model does alone."""

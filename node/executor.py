@@ -38,7 +38,6 @@ from protocol.events import (
     TimerFired,
 )
 from protocol.identity import peer_id
-from protocol.outcome import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Executor:
         self._on_fatal = on_fatal
         self._failed = False
         self._leaving: asyncio.Queue[Send | Publish] = asyncio.Queue()
-        self._waiting: dict[bytes, asyncio.Future[Outcome]] = {}
+        self._waiting: dict[bytes, asyncio.Future[Deliver]] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -118,9 +117,9 @@ class Executor:
             self._carry_out(effect)
         self._set_timer()
 
-    def expect(self, request: bytes) -> asyncio.Future[Outcome]:
-        """The future outcome of a request that is about to be fed."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    def expect(self, request: bytes) -> asyncio.Future[Deliver]:
+        """The future end of a request that is about to be fed."""
+        future: asyncio.Future[Deliver] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
         future.add_done_callback(lambda _: self._waiting.pop(request, None))
         return future
@@ -155,7 +154,7 @@ class Executor:
                 self.outcomes += 1
                 future = self._waiting.get(effect.request)
                 if future is not None and not future.done():
-                    future.set_result(effect.outcome)
+                    future.set_result(effect)
             case Log():
                 self._on_log(effect)
 

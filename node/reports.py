@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from protocol.constants import EVIDENCE_ONE, WEIGHT_ONE
 from protocol.core import Core
 from protocol.events import Instant
+from protocol.faults import KINDS
 from protocol.identity import peer_id
 from protocol.outcome import Outcome
 
@@ -106,13 +108,15 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 def peers_json(core: Core, wall_ms: int) -> list[dict[str, Any]]:
     """Every known peer, connected ones first, with what its record says and what this node found out itself."""
+    known = dict(core.peers.all())
     rows = []
-    for key, peer in core.peers.all():
-        record = peer.record
+    for key in sorted(known.keys() | set(core.faults.accused())):
+        peer = known.get(key)
+        record = peer.record if peer is not None else None
         rows.append(
             {
                 "peer_id": peer_id(key),
-                "connected": peer.connected,
+                "connected": peer is not None and peer.connected,
                 "model": record.model if record else None,
                 "quantisation": record.quantisation if record else None,
                 "parameters": record.parameters if record else None,
@@ -120,9 +124,19 @@ def peers_json(core: Core, wall_ms: int) -> list[dict[str, Any]]:
                 "tokens_per_s": record.tokens_per_s if record else None,
                 "addresses": list(record.addresses) if record else [],
                 "skills": skills_json(core, key, dict(record.skills) if record else {}, wall_ms),
+                "faults": faults_json(core, key),
             }
         )
     return sorted(rows, key=lambda row: (not row["connected"], str(row["peer_id"])))
+
+
+def faults_json(core: Core, key: bytes, *, proofs: bool = False) -> list[dict[str, str]]:
+    """What is proven of a peer, with the proofs in base64 if they are wanted."""
+    rows = []
+    for fault in core.faults.of(key):
+        row = {"kind": fault.kind, "text": KINDS[fault.kind].text}
+        rows.append(row | {"proof": base64.b64encode(fault.encode()).decode()} if proofs else row)
+    return rows
 
 
 def skills_json(core: Core, key: bytes, declared: dict[str, int], wall_ms: int) -> dict[str, dict[str, Any]]:

@@ -85,7 +85,7 @@ class Replay:
         self.acknowledged: set[bytes] = set()
         self.views: list[View] = []
         self._network = network
-        self._requester = requester
+        self.requester = requester
         self._id = StepId(task, step.plan, step.step)
         self._step = step
         self._seen: set[bytes] = set()
@@ -141,7 +141,7 @@ class Replay:
         check_fresh(envelope, envelope.issued_ms)
         kind, by_requester = _TYPES[envelope.type]
         message = kind.parse(envelope.body)
-        if (envelope.sender if by_requester else envelope.to) != self._requester:
+        if (envelope.sender if by_requester else envelope.to) != self.requester:
             raise wrong("is not by the requester" if by_requester else "is not to the requester")
         if (message.task, message.plan, message.step) != (self._id.task, self._id.plan, self._id.step):  # type: ignore[attr-defined]
             raise wrong("belongs to another task or step")

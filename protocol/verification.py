@@ -122,32 +122,34 @@ def _options(replay: Replay, parameters: Parameters | None) -> tuple[tuple[str, 
 def _proven(replay: Replay, task: Task) -> list[str]:
     messages, signers = _count(replay.facts["messages"], "message"), _count(len(replay.signers), "node")
     found = [
-        f"{messages} of this task, signed by the {signers} that they name",
-        "the question is the one that the beacon bound, and every bid names that beacon",
+        f"each message is of this task and signed by the node that it names ({messages}, {signers})",
+        "the question is the one that the beacon bound, and each bid names that beacon",
     ]
     if task.seats:
-        acknowledged = _count(len(replay.acknowledged), "bid")
+        bids = _count(len(replay.acknowledged), "bid")
         found += [
-            f"the {acknowledged} that it acknowledged stand in every view that its awards name",
-            f"the {_count(len(task.seats), 'award')} follow from those views, in their order, by the rule of the network",
-        ]
-    opened = [report for report in task.reports if report.state in ("answered", "abstained")]
-    if opened:
-        found += [
-            f"{_count(len(opened), 'answer')}, each the one that its node had committed to",
-            "each commitment stands in a set that the requester signed, with all others of its round that are here",
-            "each weight follows from the counts in the view, and who is in one cluster there has one voice",
+            f"each bid that it acknowledged stands in each view that its awards name ({bids})",
+            f"each award goes to whom its view and the network's rule name next ({_count(len(task.seats), 'award')})",
         ]
     if task.gate is Gate.ALONE:
         found.append("one node was asked alone: by that view it outweighs its committee, or has no equal and is all but sure")
     if task.further:
-        found.append(f"{_count(task.further, 'further seat')} were given out because the margin was thin")
+        found.append(f"more were asked because the margin was thin ({_count(task.further, 'seat')})")
+    opened = [report for report in task.reports if report.state in ("answered", "abstained")]
+    if opened:
+        found += [
+            f"each answer is the one that its node had committed to ({_count(len(opened), 'answer')})",
+            "each commitment stands in a set that the requester signed, with all others of its round that are here",
+            "each weight follows from the counts in the view, and who is in one cluster there has one voice",
+        ]
     if replay.facts["unneeded"]:
         found.append(
-            f"nothing that the {_count(replay.facts['unneeded'], 'node')} not waited for could say would have changed it"
+            f"whoever was not waited for could not have changed the answer ({_count(replay.facts['unneeded'], 'node')})"
         )
     if replay.facts["mismatched"]:
-        found.append(f"{_count(replay.facts['mismatched'], 'opening')} did not match: a fault of who signed it")
+        found.append(f"an opening that does not match is its signer's fault, and no vote ({replay.facts['mismatched']})")
+    if any(report.peer == replay.requester for report in opened):
+        found.append("one of those who answered is the requester itself")
     return found
 
 
@@ -164,24 +166,22 @@ def _conclusion(result: Result) -> str:
 
 
 def _asserted(replay: Replay, task: Task) -> list[str]:
-    facts, skill = replay.facts, task.requirement.skill
-    found = [f"that the question asks for skill {skill}"]
+    found = [f"that the question asks for skill {task.requirement.skill}"]
     if task.view is not None:
-        found.append(
-            f"the counts and clusters of {_count(len(task.view.counts), 'bidder')}: what its audits and others' showed"
-        )
+        bidders = _count(len(task.view.counts), "bidder")
+        found.append(f"the counts and clusters in its views: what its audits and others' showed ({bidders})")
     found.append("that the messages came in this order, and when")
     if task.gone:
-        found.append(f"that {_count(len(task.gone), 'bidder')} had gone when their turn would have come")
+        found.append(f"that a bidder had gone before its turn ({_count(len(task.gone), 'bidder')})")
     for event, what in (
-        ("expired", "let their lease run out"),
-        ("lost", "were lost with their connection"),
-        ("withheld", "committed and never opened, which their own signed opening would refute"),
+        ("expired", "that a lease ran out"),
+        ("lost", "that a lease was lost with its node's connection"),
+        ("withheld", "that a node committed and did not open, which its own signed opening would refute"),
     ):
-        if facts[event]:
-            found.append(f"that {_count(facts[event], 'node')} {what}")
+        if replay.facts[event]:
+            found.append(f"{what} ({replay.facts[event]})")
     if any(report.state in ("answered", "abstained") for report in task.reports):
-        found.append("the tokens and times of each answer, by the node that gave it")
+        found.append("the tokens and times of each answer, which its node states")
     return found
 
 

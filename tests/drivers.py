@@ -412,7 +412,7 @@ class ExecutorDriver(Driver):
         self.engine = ScriptedEngine(solver)
         self.logs: list[Log] = []
         self.fatal: list[UserError] = []
-        self.futures: list[asyncio.Future[Outcome]] = []
+        self.futures: list[asyncio.Future[Deliver]] = []
         topics = {topic: f"/topic/{topic}" for topic in TOPICS}
         self.executor = Executor(
             self.core, self.transport, self.engine, self.store, topics, self.logs.append, self.fatal.append
@@ -457,9 +457,9 @@ class ExecutorDriver(Driver):
         self.transport.events.put_nowait(FrameReceived(peer.public_key, data))
 
     def ask(self, request: bytes, text: str) -> None:
-        def delivered(ended: asyncio.Future[Outcome]) -> None:
+        def delivered(ended: asyncio.Future[Deliver]) -> None:
             if not ended.cancelled():
-                self.delivered.append((request, ended.result()))
+                self.delivered.append((request, ended.result().outcome))
 
         def asked() -> None:
             future = self.executor.expect(request)

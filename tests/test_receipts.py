@@ -59,8 +59,8 @@ def test_receipt__holds_and_says_what_is_proven_and_what_is_not() -> None:
     assert found.failure is None
     assert (found.question, found.answer) == (QUESTION, GOLD)
     assert found.proven[0].startswith(f"{peer_id(signer.public_key)} signed this receipt")
-    assert "the 5 bids that it acknowledged stand in every view that its awards name" in found.proven
-    assert "3 answers, each the one that its node had committed to" in found.proven
+    assert "each bid that it acknowledged stands in each view that its awards name (5 bids)" in found.proven
+    assert "each answer is the one that its node had committed to (3 answers)" in found.proven
     assert found.proven[-1] == (
         "the answer follows from the votes, by weight: margin 0.333, 1 dissenting, 0 abstained, coverage 1.000"
     )
@@ -92,8 +92,8 @@ def test_receipt__tells_what_is_the_requesters_word_alone() -> None:
             answer(bench, award, others)
     found = report(bench.receipt(QUESTION))
     assert found.failure is None
-    assert "that 1 node were lost with their connection" in found.asserted
-    assert any("had gone when their turn would have come" in line for line in found.asserted)
+    assert "that a lease was lost with its node's connection (1)" in found.asserted
+    assert any("had gone before its turn" in line for line in found.asserted)
 
 
 def test_receipt__of_a_question_that_nobody_answers_holds_as_well() -> None:

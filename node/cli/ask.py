@@ -13,6 +13,7 @@ from node.cli.place import client_of
 from node.cli.terminal import clean, print_json, print_lines
 from node.client import TIMEOUT_S, Client
 from node.errors import ExitCode, UserError
+from node.receipts import keep, new_file
 from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX
 
 
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"give up after this long (default {DEADLINE_MS_DEFAULT // 1_000}, at most {DEADLINE_MS_MAX // 1_000})",
     )
+    parser.add_argument(
+        "--receipt", metavar="FILE", help="write a signed receipt for `tutti verify`; it holds the question and every answer"
+    )
     parser.add_argument("--explain", action="store_true", help="say in sentences why these nodes, weights and answer")
     add_network(parser)
     add_json(parser)
@@ -36,10 +40,13 @@ def run(args: argparse.Namespace) -> int:
     """Ask and print; raises `UserError` (exit code 1) if the outcome is no answer."""
     question = _question(args.question)
     deadline_ms = _deadline_ms(args.deadline)
+    file = new_file(args.receipt) if args.receipt is not None else None
     client = client_of(args)
-    body = {"question": question, "deadline_ms": deadline_ms} | ({"skill": args.skill} if args.skill is not None else {})
+    body = {"question": question, "deadline_ms": deadline_ms, "receipt": file is not None}
+    body |= {"skill": args.skill} if args.skill is not None else {}
     # The node ends every task at its deadline; the rest is for it to say so.
     outcome = client.post("/v1/ask", body, deadline_ms / 1_000 + TIMEOUT_S)
+    receipt = outcome.pop("receipt", None)
     if args.json:
         print_json(outcome)
     else:
@@ -48,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         reasons = ["", *explain(outcome, names)] if args.explain else []
         # What stands on stdout is an answer, so a script that reads its first line is never given something else.
         print_lines([*lines, *reasons], sys.stdout if outcome["answer"] is not None else sys.stderr)
+    if file is not None:
+        keep(file, receipt)
     if outcome["answer"] is None:
         raise UserError(no_answer(outcome))
     return ExitCode.OK

@@ -29,6 +29,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "ask": ("node.cli.ask", "ask the network a question through the running node"),
         "ledger": ("node.cli.ledger", "what this node and those that it follows have signed; check it"),
         "keys": ("node.cli.keys", "copy the identity, or let another one follow it"),
+        "verify": ("node.cli.verify", "what a receipt or a proof of a fault shows, and what it cannot"),
         "network": ("node.cli.network", "found a network, look at one, check its file"),
         "doctor": ("node.cli.doctor", "what is wrong with this node and how to mend it; can be pasted in public"),
         "models": ("node.cli.models", "the packaged models"),

@@ -11,7 +11,9 @@ from node.cli.flags import add_json, add_network
 from node.cli.place import client_of
 from node.cli.status import audits
 from node.cli.terminal import brief, clean, print_json, print_lines, short, table
+from node.client import Client
 from node.errors import ExitCode, UserError
+from node.receipts import keep, new_file
 
 _MODEL_SHOWN = 32
 
@@ -22,18 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "peer", nargs="?", metavar="PEER", help="one peer, by the end of its id that the list shows, or all of it"
     )
     parser.add_argument("--explain", action="store_true", help="say of PEER which evidence there is, and from whom")
+    parser.add_argument("--proof", metavar="FILE", help="write the proof that PEER broke a rule, for `tutti verify`")
     add_network(parser)
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the node and print its peers, or what is known of one."""
-    if args.explain and args.peer is None:
-        raise UserError("--explain needs a PEER: `tutti peers` lists them", ExitCode.USAGE)
+    if (args.explain or args.proof is not None) and args.peer is None:
+        flag = "--explain" if args.explain else "--proof"
+        raise UserError(f"{flag} needs a PEER: `tutti peers` lists them", ExitCode.USAGE)
+    file = new_file(args.proof) if args.proof is not None else None
     client = client_of(args)
     peers = client.get("/v1/peers")
     if args.peer is not None:
         peers = {"peers": [_one(args.peer, peers["peers"], client.get("/v1/status"))]}
+    if file is not None:
+        keep(file, _proof(client, peers["peers"][0]["peer_id"]))
     if args.explain:
         evidence = client.get(f"/v1/peers/{peers['peers'][0]['peer_id']}/evidence")
         if args.json:
@@ -48,6 +55,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _proof(client: Client, peer_id: str) -> str:
+    """The proof of the first fault of a peer, in base64."""
+    faults = client.get(f"/v1/peers/{peer_id}/faults")["faults"]
+    if not faults:
+        raise UserError(f"nothing is proven of {short(peer_id)}")
+    return str(faults[0]["proof"])
+
+
 def _one(named: str, peers: Sequence[Mapping[str, Any]], status: Mapping[str, Any]) -> Mapping[str, Any]:
     """The peer whose id ends in `named`; this node itself is one too."""
     own = {
@@ -57,6 +72,7 @@ def _one(named: str, peers: Sequence[Mapping[str, Any]], status: Mapping[str, An
         "model": None,
         "tokens_per_s": None,
         "skills": {},
+        "faults": [],
     }
     if status["model"] is not None:
         own |= {"model": status["model"]["name"], "tokens_per_s": status["model"]["tokens_per_s"]}
@@ -76,6 +92,8 @@ def show(peers: Sequence[Mapping[str, Any]]) -> list[str]:
         state = "connected" if peer["connected"] else "known"
         if peer["available"] is False:
             state += ", takes no work"
+        if peer["faults"]:
+            state = f"broke a rule: {', '.join(clean(fault['kind']) for fault in peer['faults'])}"
         speed = f"{peer['tokens_per_s']} tok/s" if peer["tokens_per_s"] else "-"
         model = brief(peer["model"] or "-", _MODEL_SHOWN)
         rows.append((short(peer["peer_id"]), state, model, speed, _skills(peer["skills"])))

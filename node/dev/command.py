@@ -21,6 +21,7 @@ from node.dev.run import Course, Screen
 from node.dev.screen import HEADING, Lines, LiveTable, Quiet
 from node.dev.summary import show, show_evidence
 from node.errors import ExitCode, UserError
+from node.receipts import keep, new_file
 from protocol.constants import QUESTION_SIZE_MAX
 
 _QUESTIONS_MAX = 100_000
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--questions", type=_bounded(0, _QUESTIONS_MAX), default=10, metavar="N", help="ask N fresh generated questions (10)"
     )
     what.add_argument("--ask", metavar="TEXT", help="ask this question instead and explain the answer")
+    parser.add_argument("--receipt", metavar="FILE", help="with --ask: write a signed receipt for `tutti verify`")
     standard = len(population())
     parser.add_argument(
         "--nodes",
@@ -77,6 +79,10 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("the question is not UTF-8 text", ExitCode.USAGE) from error
         if not 0 < length <= QUESTION_SIZE_MAX:
             raise UserError(f"a question has 1 to {QUESTION_SIZE_MAX} bytes: give --ask a text", ExitCode.USAGE)
+    if args.receipt is not None:
+        if args.ask is None:
+            raise UserError("--receipt needs --ask TEXT: a receipt is of one question", ExitCode.USAGE)
+        args.receipt = new_file(args.receipt)
     return asyncio.run(_until_stopped(args))
 
 
@@ -127,11 +133,17 @@ async def _run(args: argparse.Namespace) -> int:
 
 
 async def _ask_one(args: argparse.Namespace, console: Console, course: Course) -> int:
-    outcome = await course.asked.client.post("/v1/ask", {"question": args.ask})
+    wanted = args.receipt is not None
+    outcome = await course.asked.client.post("/v1/ask", {"question": args.ask, "receipt": wanted})
+    receipt = outcome.pop("receipt", None)
     if args.json:
         print(json.dumps({"question": args.ask, **outcome}), flush=True)
     else:
         await _show_with_reasons(console, course, args.ask, outcome)
+    if wanted:
+        keep(args.receipt, receipt)
+        if not args.json:
+            console.print(f"\nReceipt: tutti verify {args.receipt}", markup=False, soft_wrap=True)
     return ExitCode.OK if outcome["answer"] is not None else ExitCode.FAILED
 
 

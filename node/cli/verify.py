@@ -1,0 +1,56 @@
+"""`tutti verify`: what a receipt or a proof of a fault shows to somebody who trusts nobody in it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from node.cli.flags import add_json
+from node.cli.terminal import brief, clean, print_json, print_lines
+from node.errors import ExitCode, UserError
+from node.networks import load
+from node.receipts import read
+from protocol.parameters import PRESETS, preset
+from protocol.verification import Report, verify
+
+_SHOWN = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The file, and how to print it."""
+    parser.add_argument(
+        "file", metavar="FILE", help="a receipt (`tutti ask --receipt`) or a proof (`tutti peers PEER --proof`)"
+    )
+    parser.add_argument("--network", metavar="FILE", help="the file of its network, to check the skill's options by as well")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify it and print what was found; raises `UserError` (exit code 1) with the first thing that does not hold."""
+    data = read(args.file)
+    known = [preset(name) for name in PRESETS]
+    if args.network is not None:
+        known.append(load(args.network).parameters)
+    report = verify(data, known)
+    if args.json:
+        print_json({"holds": report.failure is None, **dataclasses.asdict(report)})
+    elif report.failure is None:
+        print_lines(show(report, args.file))
+    if report.failure is not None:
+        raise UserError(f"{clean(args.file)} does not hold: {clean(report.failure)}")
+    return ExitCode.OK
+
+
+def show(report: Report, name: str) -> list[str]:
+    """The lines for a person."""
+    lines = [f"{clean(name)} holds: a {'receipt' if report.kind == 'receipt' else 'proof of a fault'}"]
+    if report.question is not None:
+        lines += [f"question: {brief(report.question, _SHOWN)}", f"answer:   {brief(report.answer or 'none', _SHOWN)}"]
+    for title, statements in (
+        ("PROVEN: signatures and arithmetic", report.proven),
+        ("ASSERTED: somebody's word alone", report.asserted),
+        ("NOT PROVABLE: nobody could know", report.not_provable),
+    ):
+        if statements:
+            lines += ["", title, *(f"  {clean(statement)}" for statement in statements)]
+    return lines
