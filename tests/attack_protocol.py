@@ -17,9 +17,10 @@ from node.transport import TransportError
 from protocol import canonical
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.canonical import Value
-from protocol.constants import CLOCK_SKEW_MS_MAX, LEASE_MS, QUESTION_SIZE_MAX, RECORD_LIFETIME_MS_MAX
+from protocol.constants import CLOCK_SKEW_MS_MAX, HEADS_MAX, LEASE_MS, PULL_COUNT_MAX, QUESTION_SIZE_MAX, RECORD_LIFETIME_MS_MAX
 from protocol.envelope import DOMAIN, Envelope, open_envelope
 from protocol.identity import SIGNATURE_SIZE, KeySigner
+from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
 from protocol.outbox import BEACONS, RECORDS, TOPICS
 from protocol.schema import Message
@@ -220,6 +221,16 @@ def beacons_of_many(stranger: Stranger, _: int) -> list[tuple[str | None, bytes]
     return [(BEACONS, replace(stranger.sealer, signer=KeySigner(os.urandom(32))).message(beacon()))]
 
 
+def ledger_talk(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:
+    """Heads that are not true, of the target's own ledger as well; pulls without end; entries that nobody asked for."""
+    me, target = stranger.sealer.signer.public_key, stranger.sealer.to
+    authors = (me, target, *(os.urandom(32) for _ in range(HEADS_MAX - 2)))
+    told = tuple(author + (number % 3).to_bytes(8, "big") + os.urandom(32) for author in authors)
+    noise = (os.urandom(200),) * PULL_COUNT_MAX
+    messages: list[Message] = [Heads(told), Pull(target, 0, PULL_COUNT_MAX), Entries(me, 0, noise)]
+    return [(None, stranger.sealer.message(messages[number % len(messages)]))]
+
+
 # --- Bidders and executors
 
 
@@ -369,4 +380,5 @@ ATTACKS: Final[tuple[Attack, ...]] = (
     _attack("beacon flood of fresh keys", _spraying(beacons_of_many)),
     _attack("record flood of one key", _spraying(records_of_one)),
     _attack("record flood of fresh keys", _spraying(records_of_many)),
+    _attack("talk of ledgers", _spraying(ledger_talk)),
 )

@@ -14,10 +14,19 @@ from node.daemon import running
 from node.home import locate
 from node.libp2p_address import parse_address
 from node.libp2p_transport import Libp2pTransport
-from protocol.constants import AUDITS_AT_ONCE_MAX, BEACONS_BURST, DIALS_AT_ONCE_MAX, RECORDS_BURST, SEATS_DEFAULT
+from protocol.constants import (
+    AUDITS_AT_ONCE_MAX,
+    BEACONS_BURST,
+    DIALS_AT_ONCE_MAX,
+    HEADS_BURST,
+    PULLS_BURST,
+    RECORDS_BURST,
+    SEATS_DEFAULT,
+)
 from protocol.envelope import Envelope, open_envelope
 from protocol.events import Deliver, Dial, Effect, Infer, Log, MessageReceived, Persist, Publish, Send
 from protocol.identity import KeySigner, peer_id
+from protocol.ledger_messages import Entries, Pull
 from protocol.messages import Award, Beacon
 from protocol.parameters import preset
 from tests import attack_protocol, stranger
@@ -101,6 +110,7 @@ def test_envelope__that_breaks_a_rule_is_refused_by_its_code_and_nothing_follows
         attack_protocol.beacons_of_one,
         attack_protocol.records_of_one,
         attack_protocol.records_of_many,
+        attack_protocol.ledger_talk,
     ],
     ids=lambda make: make.__name__,
 )
@@ -123,6 +133,19 @@ def test_flood__makes_no_work_for_the_model_no_outcome_and_no_message_to_a_third
 def test_records_of_one_author__are_taken_up_to_their_ration(world: World) -> None:
     attacked(world, attack_protocol.records_of_one, 100)
     assert world[0].core.rejected["rate"] == 100 - RECORDS_BURST
+
+
+def test_talk_of_ledgers__is_answered_up_to_its_ration_and_believed_in_nothing(world: World) -> None:
+    bench = world[0]
+    rounds = 4 * PULLS_BURST
+    effects = attacked(world, attack_protocol.ledger_talk, rounds)
+    answered = sent(effects, Entries)
+    pulls = sent(effects, Pull)
+    assert len(answered) == PULLS_BURST
+    assert bench.core.rejected["rate"] >= rounds // 3 - PULLS_BURST + rounds // 3 - HEADS_BURST
+    assert len(pulls) <= HEADS_BURST, "one at a time, and none for entries that nobody asked for"
+    assert bench.core.followed.authors() == []
+    assert bench.core.ledger.ready
 
 
 def test_bad_signature__before_the_good_original_keeps_nobody_out(world: World) -> None:
