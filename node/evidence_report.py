@@ -8,6 +8,7 @@ from node.reports import weight_bits
 from protocol.constants import EVIDENCE_ONE, IMPORT_MAX, TRUST_ONE, WEIGHT_ONE
 from protocol.core import Core
 from protocol.evidence import DAY_MS, Counts
+from protocol.faults import KINDS as FAULT_KINDS
 from protocol.identity import peer_id
 from protocol.imports import Part
 
@@ -17,6 +18,7 @@ def evidence_json(core: Core, peer: bytes, wall_ms: int) -> dict[str, Any]:
     known = core.peers.get(peer)
     record = known.record if known is not None else None
     own = core.own_record if peer == core.me else record
+    names = core.successions.names(peer)
     offered = dict(own.skills) if own is not None else {}
     skills = [
         skill
@@ -27,6 +29,14 @@ def evidence_json(core: Core, peer: bytes, wall_ms: int) -> dict[str, Any]:
         "peer_id": peer_id(peer),
         "connected": known is not None and known.connected,
         "self": peer == core.me,
+        # A name that another key followed has no keys, not even its own.
+        "followed": not names,
+        "former": [peer_id(key) for key in names[1:]],
+        "faults": [
+            {"peer_id": peer_id(key), "kind": fault.kind, "text": FAULT_KINDS[fault.kind].text}
+            for key in names or (peer,)
+            for fault in core.faults.of(key)
+        ],
         "one_voice_with": [peer_id(other) for other in _cluster(core, peer)],
         "skills": {skill: _skill_json(core, peer, skill, offered.get(skill), wall_ms) for skill in skills},
     }

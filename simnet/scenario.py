@@ -49,7 +49,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run found. `outcomes` counts every kind that occurred; audits are counted apart from the questions."""
+    """What a run found. `outcomes` counts every kind that occurred; `audits` are those before the questions."""
 
     settings: Settings
     outcomes: Mapping[str, int]
@@ -105,6 +105,7 @@ def run(settings: Settings) -> Report:
     world.after(0, asked, AuditsWanted())
     world.run(for_ms=1)
     world.run(until=lambda: audits.settled(audits.skills))
+    before, before_messages = audits.done, audits.messages
     outcomes: list[Outcome] = []
     right = 0
     for exercise in questions(settings.seed, settings.questions):
@@ -119,8 +120,8 @@ def run(settings: Settings) -> Report:
         messages=sum(outcome.messages for outcome in outcomes),
         bytes_total=sum(outcome.bytes_total for outcome in outcomes),
         latency_ms=sum(outcome.latency_ms for outcome in outcomes),
-        audits=audits.done,
-        audit_messages=audits.messages,
+        audits=before,
+        audit_messages=before_messages,
         simulated_ms=world.now_us // 1_000,
         events=world.events,
         digest=world.digest(),

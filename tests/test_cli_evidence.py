@@ -9,8 +9,9 @@ import pytest
 from node.cli.evidence import explain_evidence
 from node.evidence_report import evidence_json
 from protocol.identity import peer_id
-from tests.support import Bench
+from tests.support import WALL_MS, Bench
 from tests.test_core_clusters import known
+from tests.test_faults import two_records
 from tests.test_imported_audits import AUTHOR, STRONG, SUBJECT, WEAK, audited, batches, honest, ledger, reader, tell
 
 
@@ -74,3 +75,20 @@ def test_explain__gives_the_same_as_json() -> None:
     assert skill["own"]["hits"] == 3
     assert skill["total"]["hits"] == pytest.approx(skill["own"]["hits"] + skill["imported"]["hits"], abs=0.11)
     assert skill["authors"][0]["trust"] > 0
+
+
+def test_explain__names_what_is_proven_of_a_peer() -> None:
+    bench = told()
+    fault = two_records(SUBJECT)
+    bench.core.faults.suspect(fault.kind, *fault.parts)
+    text = explained(bench, SUBJECT.public_key)
+    assert "signed two records with one sequence number, which is proven: its votes weigh nothing." in text
+    assert evidence_json(bench.core, SUBJECT.public_key, bench.wall_ms)["faults"][0]["kind"] == "records"
+
+
+def test_explain__of_a_successor_names_the_key_that_it_follows() -> None:
+    value = evidence_json(told().core, SUBJECT.public_key, WALL_MS)
+    assert (value["followed"], value["former"]) == (False, [])
+    former = "\n".join(explain_evidence(value | {"former": [peer_id(AUTHOR.public_key)]}))
+    assert f"It follows {peer_id(AUTHOR.public_key)[-8:]}, whose evidence counts for it as well" in former
+    assert "Another key has followed this one" in "\n".join(explain_evidence(value | {"followed": True}))

@@ -17,6 +17,7 @@ from protocol.constants import (
     CROSS_CHECK_MS_MAX,
     EVIDENCE_ONE,
     LEASE_MS,
+    LEDGER_RESTORE_MS_MAX,
     PANEL_SIZE,
     WINDOW_MS_MAX,
 )
@@ -32,6 +33,7 @@ from protocol.messages import (
     Decline,
 )
 from protocol.outcome import OutcomeKind
+from protocol.own_ledger import Origin
 from simnet.host import Host, Solver
 from simnet.world import World
 from tests.core_bench import QUESTION, answer, asked, newer, requester
@@ -263,3 +265,19 @@ def test_audits__go_on_at_a_low_rate_among_questions_and_notice_who_turned_bad()
     after = asker.core.counts(turning.key, "arith", WALL_MS)
     assert after.misses > before.misses + 5 * EVIDENCE_ONE
     assert after.weight(10) < before.weight(10) // 2
+
+
+def test_audits__wait_for_the_ledger_after_a_restart_and_questions_do_not() -> None:
+    others = peers(2)
+    bench = Bench(origin=Origin(fresh=False))
+    for peer in others:
+        bench.join(peer)
+    at_first = bench.core.ledger.ready
+    assert not at_first
+    assert sent(bench.ask(QUESTION), Beacon) == []
+    (question,) = sent(bench.wait(CALIBRATION_MS_MAX), Beacon)
+    bench.bids(question, others)
+    bench.wait(LEDGER_RESTORE_MS_MAX)
+    assert bench.core.ledger.ready
+    first = entries_of(bench.core)
+    assert [entry.kind for entry in first if entry.kind in ("audits", "beacon")][:2] == ["beacon", "audits"]

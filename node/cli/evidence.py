@@ -18,6 +18,15 @@ def explain_evidence(evidence: Json) -> list[str]:
     """Own audits with days and ledger entries, what others' audits add and why no more, posterior and weight."""
     who = "this node itself" if evidence["self"] else "connected" if evidence["connected"] else "not connected now"
     lines = [f"{clean(evidence['peer_id'])} ({who})"]
+    lines += [
+        f"{short(fault['peer_id'])} {clean(fault['text'])}, which is proven: its votes weigh nothing."
+        for fault in evidence["faults"]
+    ]
+    if evidence["followed"]:
+        lines.append("Another key has followed this one, so nothing counts for it any more.")
+    if evidence["former"]:
+        keys = ", ".join(short(key) for key in evidence["former"])
+        lines.append(f"It follows {keys}, whose evidence counts for it as well and stands there: `tutti peers PEER --explain`.")
     if evidence["one_voice_with"]:
         others = ", ".join(short(other) for other in evidence["one_voice_with"])
         lines.append(
