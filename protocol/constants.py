@@ -221,9 +221,9 @@ EVIDENCE_MAX: Final = 4_096
 # Audits of each (peer, skill) whose wrong answers are kept: enough to tell who repeats another, and not so many that the
 # ordinary likeness of models tells as much.
 AUDIT_RECORDS_MAX: Final = 64
-# Mistakes coincide beyond chance if chance would do it once in this many times, over all pairs that were looked at. Two who are
-# joined in error lose little, for an answer that only one of them gives loses nothing.
-CLUSTER_DOUBT: Final = 1_000
+# Mistakes coincide beyond chance if chance would do it once in this many times, over all pairs that were looked at. Few audits
+# are shared, so each coincidence must tell; two who are joined in error lose nothing in an answer that only one of them gives.
+CLUSTER_DOUBT: Final = 100
 # Strength of the prior in observations, and the scale of evidence counts (1.0 = 256).
 PRIOR_STRENGTH: Final = 2
 EVIDENCE_ONE: Final = 256
