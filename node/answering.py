@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,21 +21,29 @@ TOKENS_MIN: Final = 16
 
 
 async def answer(
-    engine: Engine, question: str, kind: str, tokens_max: int, deadline_ms: int, sampling: Sampling = GREEDY
+    engine: Engine,
+    question: str,
+    kind: str,
+    tokens_max: int,
+    deadline_ms: int,
+    sampling: Sampling = GREEDY,
+    others: Sequence[str] = (),
 ) -> Completion:
     """What the model writes on `question`, with an answer of type `kind` at its end if it found one.
 
-    Both stages together write at most `tokens_max` and take at most `deadline_ms`. EngineError as from the engine; a
+    `others` are what others answered, for a revision; a model that is no instruct model is asked the bare question again. Both
+    stages together write at most `tokens_max` and take at most `deadline_ms`. EngineError as from the engine; a
     second stage that fails leaves the first as it is.
     """
     if not engine.model.instruct:
         return await engine.infer(prompts.bare(question), tokens_max, deadline_ms, sampling)
     started_ns = time.monotonic_ns()
     pace = max(TOKENS_MIN, engine.model.tokens_per_s * deadline_ms // (1_000 * PACE_SHARE))
+    asked = prompts.revised(kind, question, others) if others else prompts.direct(kind, question)
     if kind == "text":
-        return await engine.infer(prompts.direct(kind, question), min(tokens_max, pace), deadline_ms, sampling)
+        return await engine.infer(asked, min(tokens_max, pace), deadline_ms, sampling)
     kept = min(EXTRACTION_TOKENS_MAX, tokens_max // EXTRACTION_SHARE)
-    first = await engine.infer(prompts.direct(kind, question), min(tokens_max - kept, pace), deadline_ms, sampling)
+    first = await engine.infer(asked, min(tokens_max - kept, pace), deadline_ms, sampling)
     first = replace(first, text=prompts.own_words(first.text))
     if answer_of(kind, first.text) is not None:
         return first
@@ -43,6 +52,29 @@ async def answer(
         return _ending(first, line)
     left_ms = deadline_ms - (time.monotonic_ns() - started_ns) // 1_000_000
     return await _extracted(engine, question, kind, first, (tokens_max - first.completion_tokens, left_ms), sampling)
+
+
+async def judge(engine: Engine, question: str, texts: tuple[str, str], tokens_max: int, deadline_ms: int) -> Completion:
+    """Which of two texts answers the question better, as an answer line: `first`, `second` or `none`.
+
+    The model is asked twice, with the texts in either order: a preference that goes with the place is none. One that is no
+    instruct model is not asked at all. EngineError as from the engine.
+    """
+    if not engine.model.instruct:
+        return Completion(f"{MARK} none", 0, 0, 0)
+    first, second = texts
+    started_ns = time.monotonic_ns()
+    one = await engine.infer(prompts.judging(question, first, second), tokens_max // 2, deadline_ms)
+    left_ms = deadline_ms - (time.monotonic_ns() - started_ns) // 1_000_000
+    other = await engine.infer(prompts.judging(question, second, first), tokens_max // 2, max(1, left_ms))
+    said = [answer_of("choice", prompts.readable("choice", f"{MARK}{each.text}") or "") for each in (one, other)]
+    better = {("first", "second"): "first", ("second", "first"): "second"}.get((said[0] or "", said[1] or ""), "none")
+    return Completion(
+        f"{MARK} {better}",
+        one.prompt_tokens + other.prompt_tokens,
+        one.completion_tokens + other.completion_tokens,
+        one.elapsed_ms + other.elapsed_ms,
+    )
 
 
 async def _extracted(

@@ -13,14 +13,15 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 
-from node.answering import answer
-from node.engine import Engine, EngineError
+from node.answering import answer, judge
+from node.engine import Completion, Engine, EngineError
 from node.errors import UserError
 from node.libp2p_address import parse_address
 from node.store import Store
 from node.transport import Transport, TransportError
 from protocol.core import Core
 from protocol.events import (
+    JUDGE_KIND,
     AddressesChanged,
     CancelInference,
     Deliver,
@@ -213,7 +214,7 @@ class Executor:
             done = EffectDone(effect.effect, error="this node has no model")
         else:
             try:
-                completion = await answer(self._engine, effect.question, effect.kind, effect.tokens_max, effect.deadline_ms)
+                completion = await self._completion(self._engine, effect)
                 result = InferenceResult(
                     completion.text, completion.prompt_tokens, completion.completion_tokens, completion.elapsed_ms
                 )
@@ -222,6 +223,13 @@ class Executor:
                 done = EffectDone(effect.effect, error=str(error), too_long=error.too_long)
         self._running.pop(effect.effect, None)
         self.feed(done)
+
+    async def _completion(self, engine: Engine, effect: Infer) -> Completion:
+        if effect.kind == JUDGE_KIND:
+            first, second = effect.texts
+            return await judge(engine, effect.question, (first, second), effect.tokens_max, effect.deadline_ms)
+        limits = effect.tokens_max, effect.deadline_ms
+        return await answer(engine, effect.question, effect.kind, *limits, others=effect.texts)
 
     async def _dial(self, effect: Dial) -> None:
         reason = "no address"

@@ -1,14 +1,14 @@
 """What instruct models are asked: every word that this node says to a model stands here.
 
-Two stages. The first asks for short reasoning and a last line that the vote can read. Where it has none, the second asks
-for the answer alone, given the question and what the model itself had written. Free text is not voted and has one stage.
+An answer takes two stages. The first asks for short reasoning and a last line that the vote can read. Where it has none, the
+second asks for the answer alone, given the question and what the model itself had written. Free text has one stage.
 Data stands on lines of its own: it is tokenised apart from our words, and a tokeniser joins nothing across a line's end.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,12 @@ from protocol.answers import MARK, answer_of
 
 REASONING_CHARS_MAX: Final = 2_000
 """Of a model's own output, its end, shown to it again: the second prompt must fit a context that the first one did."""
+
+
+JUDGED_CHARS_MAX: Final = 2_000
+"""Of each of two texts that are compared, its beginning: both and the question must fit a context."""
+OTHER_CHARS_MAX: Final = 1_000
+"""Of what each of the others answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +37,19 @@ FORMS: Final[Mapping[str, Form]] = {
     "number": Form("one number in digits, without unit or thousands separator", "42"),
     "list": Form("the numbers in their order, in digits, with a blank between two", "3 1 2"),
     "word": Form("one word, spelt exactly, without quotes", "cab"),
+    "plan": Form(
+        "the steps, one a line: a skill, a colon and a question, in which `#2` stands for the answer of the second step",
+        "arith: What is 17 + 23?",
+    ),
     "choice": Form("one of the choices of the question, in one word such as yes or no", "yes"),
 }
 _HEAD: Final = "Question:"
 _REASONER: Final = "You answer questions exactly and briefly. Reason in a few short steps, then give the answer."
+_REVISER: Final = (
+    "You answer questions exactly and briefly. Others' answers may be wrong: check them, reason in a few short steps, then "
+    "give your own answer."
+)
+_JUDGE: Final = "You compare two answers to a question, and write nothing but `first` or `second`."
 _READER: Final = "You read the final answer out of a piece of reasoning, and write nothing else."
 _WRITER: Final = "You answer correctly and briefly. Write the answer itself, without a preface."
 
@@ -48,9 +63,35 @@ def direct(kind: str, question: str) -> Prompt:
     """The first stage: the question, and what its answer must look like."""
     if kind == "text":
         return Prompt(("", question, ""), _WRITER)
-    form = FORMS[kind]
-    task = f"Reason briefly. Then write one last line: `{MARK}` and {form.words}, for example `{MARK} {form.example}`."
-    return Prompt((f"{_HEAD}\n", question, f"\n\n{task}"), _REASONER)
+    return Prompt((f"{_HEAD}\n", question, f"\n\n{_task(FORMS[kind])}"), _REASONER)
+
+
+def revised(kind: str, question: str, others: Sequence[str]) -> Prompt:
+    """The first stage again, with what others answered."""
+    shown = "\n".join(other[:OTHER_CHARS_MAX] for other in others)
+    if kind == "text":
+        system, task = _WRITER, "Write the best answer that you can, without a preface."
+    else:
+        system, task = _REVISER, _task(FORMS[kind])
+    return Prompt((f"{_HEAD}\n", question, "\n\nAnswers of others:\n", shown, f"\n\n{task}"), system)
+
+
+def judging(question: str, first: str, second: str) -> Prompt:
+    """Which of two texts answers the question better, begun for the model so that it can only name one."""
+    parts = (
+        f"{_HEAD}\n",
+        question,
+        "\n\nFirst answer:\n",
+        first[:JUDGED_CHARS_MAX],
+        "\n\nSecond answer:\n",
+        second[:JUDGED_CHARS_MAX],
+        "\n\nWhich answer is more correct and more useful? Write `first` or `second`.",
+    )
+    return Prompt(parts, _JUDGE, MARK)
+
+
+def _task(form: Form) -> str:
+    return f"Reason briefly. Then write one last line: `{MARK}` and {form.words}, for example `{MARK} {form.example}`."
 
 
 def extraction(kind: str, question: str, reasoning: str) -> Prompt:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
+from node.strengths import strengths
 from protocol.constants import EVIDENCE_ONE, WEIGHT_ONE
 from protocol.core import Core
 from protocol.events import Instant
@@ -51,6 +53,9 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             "answer": seat.answer,
             "weight": weight_bits(seat.weight),
             "agrees": outcome.voted and seat.answer is not None and seat.answer == outcome.answer,
+            "round": seat.round,
+            "revised": seat.round_first is not None,
+            "first_answer": seat.first_answer,
             "inference_ms": seat.inference_ms,
             "tokens": seat.prompt_tokens + seat.completion_tokens,
         }
@@ -71,6 +76,23 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         ]
         if tally is not None
         else [],
+        "author": None if outcome.author is None else names[outcome.author],
+        "ranking": _ranking_json(outcome, names),
+        "judgements": [
+            {
+                "peer_id": names[item.judge],
+                "first": names[item.first],
+                "second": names[item.second],
+                "preferred": None if item.preferred is None else names[item.preferred],
+                "weight": weight_bits(item.weight),
+            }
+            for item in outcome.judged
+        ],
+        "rounds": outcome.rounds,
+        "gate": outcome.gate.value,
+        "stopped": outcome.stopped,
+        "further": outcome.further,
+        "refined": outcome.refined,
         "earned": tally.earned if tally is not None else False,
         "dissent": tally.dissent if tally is not None else 0,
         "abstained": tally.abstained if tally is not None else 0,
@@ -104,6 +126,15 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "bytes": outcome.bytes_total,
         "tokens": outcome.tokens,
     }
+
+
+def _ranking_json(outcome: Outcome, names: Mapping[bytes, str]) -> list[dict[str, Any]]:
+    """Authors from the best text on, with the points that decided and strengths that only show how clear it was."""
+    shown = strengths([item.author for item in outcome.ranking], outcome.judged)
+    return [
+        {"peer_id": names[item.author], "points": item.points, "strength": round(shown[item.author], 2)}
+        for item in outcome.ranking
+    ]
 
 
 def peers_json(core: Core, wall_ms: int) -> list[dict[str, Any]]:

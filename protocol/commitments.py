@@ -16,7 +16,9 @@ from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.events import InferenceResult
 from protocol.leases import Lease
+from protocol.messages import Award, Beacon
 from protocol.outbox import Outbox
+from protocol.review import Judge, Refine
 from protocol.sealing import commitment
 from protocol.step import NONCE_SIZE, StepId
 
@@ -28,10 +30,12 @@ OnConflict = Callable[[bytes, bytes], None]
 class Bound:
     """An award that this node took: the round it answers in, its answer once there is one, and the sets that it was shown.
 
-    `commitment` is empty until there is an answer.
+    `commitment` is empty until there is an answer, `judged` are the numbers of the judgements that were asked for.
     """
 
+    award: Award
     award_id: bytes
+    beacon: Beacon
     round: int
     ends_mono_ms: int
     answer: str | None = None
@@ -40,6 +44,7 @@ class Bound:
     commitment: bytes = b""
     opened: bool = False
     sets: dict[int, tuple[CommitSet, bytes]] = field(default_factory=dict)
+    judged: set[int] = field(default_factory=set)
 
 
 class Commitments:
@@ -55,11 +60,31 @@ class Commitments:
         """An award was taken: sets for its step may come from now on."""
         if len(self._bound) >= COMMITMENTS_MAX:
             self._forget_one()
-        self._bound[lease.requester, lease.award.step_id] = Bound(lease.award_id, lease.award.round, lease.ends_mono_ms)
+        self._bound[lease.requester, lease.award.step_id] = Bound(
+            lease.award, lease.award_id, lease.beacon, lease.award.round, lease.ends_mono_ms
+        )
 
     def end(self, lease: Lease) -> None:
-        """The lease was given back or taken away before it had an answer."""
-        self._bound.pop((lease.requester, lease.award.step_id), None)
+        """The lease was given back or taken away before it had an answer; what was opened before a revision stands."""
+        key = (lease.requester, lease.award.step_id)
+        if lease.others is not None and key in self._bound:
+            self._bound[key].opened = True
+        elif lease.judge is None:
+            self._bound.pop(key, None)
+
+    def opened(self, requester: bytes, message: Judge | Refine) -> Bound:
+        """The opened answer that a message about it names; raises `RemoteProtocolError` if there is none."""
+        self.expire()
+        bound = self._bound.get((requester, message.step_id))
+        if bound is None or bound.award_id != message.award:
+            raise RemoteProtocolError("unknown", "names no award that we took")
+        if not bound.opened:
+            raise RemoteProtocolError("state", "asks for more before the answer is opened")
+        return bound
+
+    def revise(self, bound: Bound, number: int) -> None:
+        """Answer again, in a later round."""
+        bound.round, bound.answer, bound.spent, bound.commitment, bound.opened = number, None, None, b"", False
 
     def commit(self, lease: Lease, answer: str | None, spent: InferenceResult) -> None:
         """Bind this node to the answer of a lease."""

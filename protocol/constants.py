@@ -176,6 +176,21 @@ GATE_CHECK: Final = 8
 # mean weight overturn a lead of a fifth among three or four.
 MARGIN_THIN: Final = 200
 EXTRA_SEATS_MAX: Final = 2
+# Free text is judged if so many members have a preference: one alone would decide by its own taste.
+JUDGES_MIN: Final = 2
+# Longest wait for judgements: a small model on an old processor reads two pages in this time. With less than the least left
+# before the deadline nobody is asked.
+JUDGE_MS_MAX: Final = 20_000
+JUDGE_MS_MIN: Final = 1_000
+# A judgement is a word; a model may be asked twice, in either order.
+JUDGE_TOKENS_MAX: Final = 16
+# Judgements under one award: every pair of the texts of a committee, for a member that wrote none.
+JUDGEMENTS_MAX: Final = 3
+# Revisions of a question: what members can learn of each other they learn at once, and each costs every member's time.
+REFINE_MAX: Final = 3
+# Others' answers that a member is shown, all but its own, each cut to this size: together they fit an envelope.
+REFINE_ANSWERS_MAX: Final = 4
+REFINE_TEXT_SIZE_MAX: Final = 8_192
 # Sealed answers that an executor keeps until their tasks are over, opened ones too: a second set is told from the first.
 COMMITMENTS_MAX: Final = 1_024
 DEADLINE_MS_DEFAULT: Final = 60_000
@@ -357,6 +372,13 @@ assert PLAN_STEP_SIZE_MAX <= ANSWER_SIZE_MAX <= QUESTION_SIZE_MAX
 assert PLAN_TOKENS_MAX == AWARDS_MAX * TOKENS_MAX
 assert LEASES_MAX < COMMITMENTS_MAX
 assert STRAGGLE_MS < REVEAL_MS_MAX
+assert JUDGES_MIN <= SEATS_DEFAULT
+assert JUDGE_MS_MIN < JUDGE_MS_MAX < DEADLINE_MS_DEFAULT
+assert SEATS_DEFAULT * (SEATS_DEFAULT - 1) <= 2 * JUDGEMENTS_MAX
+assert SEATS_DEFAULT + EXTRA_SEATS_MAX <= REFINE_ANSWERS_MAX + 1
+assert REFINE_MAX + 3 <= ROUNDS_MAX
+assert REFINE_ANSWERS_MAX * REFINE_TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
+assert 2 * TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert SEATS_DEFAULT + EXTRA_SEATS_MAX <= AWARDS_MAX <= SEATS_MAX
 assert REVEAL_MS_MAX * REVEAL_SHARE < DEADLINE_MS_DEFAULT
 assert DEADLINE_MS_MAX * PROGRESS_SHARE <= LEASE_MS_MIN * PROGRESS_MAX

@@ -28,6 +28,7 @@ from protocol.constants import (
     DEADLINE_MS_DEFAULT,
     DEADLINE_MS_MAX,
     QUESTION_SIZE_MAX,
+    REFINE_MAX,
     TASKS_MAX,
     TOKENS_GENERAL,
     UNKNOWN_BEACON_MS,
@@ -80,6 +81,7 @@ from protocol.rates import Bucket
 from protocol.receipt import SALT_SIZE, Receipt, Result, StepReceipt, receipt_hash
 from protocol.requester import Requester
 from protocol.requirement import Requirement, RequirementMap
+from protocol.review import Judge, Judgement, Refine
 from protocol.revisions import Revisions
 from protocol.schema import Message
 from protocol.seen import SeenCache
@@ -305,10 +307,12 @@ class Core:
         deadline_ms = DEADLINE_MS_DEFAULT if event.deadline_ms is None else event.deadline_ms
         if not 0 < deadline_ms <= DEADLINE_MS_MAX:
             raise LocalProtocolError(f"a deadline is 1 to {DEADLINE_MS_MAX} ms, not {deadline_ms}")
+        if not 0 <= event.refine <= REFINE_MAX:
+            raise LocalProtocolError(f"answers are revised 0 to {REFINE_MAX} times, not {event.refine}")
         requirement = self._requirement_map(event.text) if event.skill is None else Requirement(event.skill, 1_000)
         self._calibration.wanted = True
         task = self._task(event.text, requirement, event.request, deadline_ms)
-        task.skill_given = event.skill is not None
+        task.skill_given, task.refine = event.skill is not None, event.refine
         self.audits.on_question(requirement.skill)
         self._requester.add(task)
 
@@ -430,8 +434,14 @@ class Core:
         match message:
             case Bid():
                 self._requester.on_bid(envelope, message)
-            case Accept() | Progress() | Decline() | Commit() | Reveal():
+            case Accept() | Progress() | Decline() | Commit() | Reveal() | Judgement():
                 self._requester.on_lease_message(envelope, message)
+            case _:
+                self._on_request(envelope, message)
+
+    def _on_request(self, envelope: Envelope, message: Message) -> None:
+        """What a requester says to this node as its executor."""
+        match message:
             case BidAck():
                 self._execution.on_bid_ack(envelope, message)
             case Award():
@@ -440,6 +450,10 @@ class Core:
                 self._execution.on_cancel(envelope, message)
             case CommitSet():
                 self._execution.on_commit_set(envelope, message)
+            case Judge():
+                self._execution.on_judge(envelope, message)
+            case Refine():
+                self._execution.on_refine(envelope, message)
 
     def _on_ledger_message(self, envelope: Envelope, message: Message) -> None:
         match message:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from protocol.outcome import Outcome
+
+# The kind of an inference that compares two texts; no beacon may name it.
+JUDGE_KIND: Final = "judge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,13 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class RequestMade:
-    """The owner asks. `skill` overrides the mapping of the text to a requirement."""
+    """The owner asks. `skill` overrides the mapping of the text to a requirement; `refine` is how often members may revise."""
 
     request: bytes
     text: str
     skill: str | None = None
     deadline_ms: int | None = None
+    refine: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +177,18 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Infer:
-    """Run the local model on a question whose answer is of type `kind`; answered by `EffectDone` with a result or an error."""
+    """Run the local model on a question whose answer is of type `kind`; answered by `EffectDone` with a result or an error.
+
+    `texts` are data beside the question: for the kind "judge" the two texts to compare, whose answer is `first`, `second` or
+    anything else for neither; else what others answered, for a revision.
+    """
 
     effect: int
     question: str
     kind: str
     tokens_max: int
     deadline_ms: int
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.allowance import Reservation
-from protocol.constants import LEASES_MAX
+from protocol.constants import JUDGE_TOKENS_MAX, LEASES_MAX
 from protocol.messages import Award, Beacon
+from protocol.review import Judge
 
 
 @dataclass(slots=True)
 class Lease:
     """An award at work: for whom, until when, when the next sign of life is due, and what it took of the owner's allowance.
 
-    `effect` is None while it waits.
+    `effect` is None while it waits. Under an award this node may be asked more than its first answer: with `judge`, which of
+    two texts is better; with `others`, for a revision in view of what they answered.
     """
 
     requester: bytes
@@ -29,6 +31,18 @@ class Lease:
     progress_at_ms: int
     reservation: Reservation | None
     effect: int | None = None
+    judge: Judge | None = None
+    others: tuple[str, ...] | None = None
+
+    @property
+    def key(self) -> tuple[bytes, int | None]:
+        """The award, and which judgement under it."""
+        return self.award_id, None if self.judge is None else self.judge.number
+
+    @property
+    def tokens_max(self) -> int:
+        """What its model may write."""
+        return self.beacon.tokens_max if self.judge is None else JUDGE_TOKENS_MAX
 
 
 class Leases:
@@ -36,7 +50,7 @@ class Leases:
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
-        self._leases: dict[bytes, Lease] = {}
+        self._leases: dict[tuple[bytes, int | None], Lease] = {}
         # When each requester with a lease last had a turn.
         self._turns: dict[bytes, int] = {}
         self._turn = 0
@@ -49,9 +63,9 @@ class Leases:
         """All leases, the oldest first."""
         return list(self._leases.values())
 
-    def get(self, award_id: bytes) -> Lease | None:
-        """The lease under an award."""
-        return self._leases.get(award_id)
+    def under(self, requester: bytes, award_id: bytes) -> list[Lease]:
+        """What is done under an award of a requester."""
+        return [lease for lease in self._leases.values() if (lease.requester, lease.award_id) == (requester, award_id)]
 
     def inferring(self, effect: int) -> Lease | None:
         """The lease that the model works on as effect `effect`."""
@@ -65,11 +79,11 @@ class Leases:
     def add(self, lease: Lease) -> None:
         """Let a lease wait for its turn."""
         assert not self.full
-        self._leases[lease.award_id] = lease
+        self._leases[lease.key] = lease
 
     def remove(self, lease: Lease) -> None:
         """The lease ended."""
-        del self._leases[lease.award_id]
+        del self._leases[lease.key]
         if not self._held(lease.requester):
             self._turns.pop(lease.requester, None)
 

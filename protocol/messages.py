@@ -20,6 +20,7 @@ from protocol.constants import (
     WINDOW_MS_MAX,
 )
 from protocol.ledger import NUMBER_MAX
+from protocol.review import Judge, Judgement, Refine
 from protocol.schema import Message, Rule, integer, one_of, raw, string
 from protocol.step import ID_SIZE, NONCE_SIZE, STEP_RULES, StepMessage
 
@@ -150,7 +151,11 @@ class Cancel(StepMessage):
 
 
 DIRECT: Final[dict[str, type[Message]]] = {
-    kind.TYPE: kind for kind in (Bid, BidAck, Award, Accept, Decline, Progress, Cancel, Commit, CommitSet, Reveal)
+    kind.TYPE: kind
+    for kind in (
+        *(Bid, BidAck, Award, Accept, Decline, Progress, Cancel),
+        *(Commit, CommitSet, Reveal, Judge, Judgement, Refine),
+    )
 }
 _ALL: Final[tuple[type[Message], ...]] = (Beacon, *DIRECT.values())
 for _kind in _ALL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from protocol.ranking import Judged, Ranked
 from protocol.requirement import Requirement
 from protocol.vote import Tally
 
@@ -54,7 +55,8 @@ class BidReport:
 class SeatReport:
     """One lease and its end: `state` is "answered", "abstained" or the reason why the seat went to the next bid.
 
-    `round` is the sealed round in which it answered.
+    `round` is the sealed round in which it answered. If it was asked to revise, `round_first` is the one of its
+    `first_answer`; None if not.
     """
 
     seat: int
@@ -66,13 +68,21 @@ class SeatReport:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     round: int = 0
+    round_first: int | None = None
+    first_answer: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it brought neither an answer nor an abstention."""
+        return self.state not in ("answered", "abstained")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of one task.
 
-    `answer` is canonical when `voted`; otherwise it is the text of the most trusted node that answered. `view` is the hash
+    `answer` is canonical, or a text by `author`: the first of the `ranking` that follows from what was `judged`, or if it was
+    not `voted`, that of the most trusted node. `refined` is how often members were asked to revise. `view` is the hash
     that the awards carry, `rounds` are those that were sealed, `further` the seats that a thin margin asked for, `stopped`
     says that somebody was not waited for who could change nothing. `latency_ms` runs from the request to this outcome,
     `inference_ms` is the longest time that an executor whose answer counted reported, `messages` and `bytes_total` are
@@ -86,6 +96,9 @@ class Outcome:
     voted: bool
     answer: str | None
     tally: Tally | None
+    author: bytes | None
+    ranking: tuple[Ranked, ...]
+    judged: tuple[Judged, ...]
     beacon: bytes
     view: bytes
     bids: tuple[BidReport, ...]
@@ -94,6 +107,7 @@ class Outcome:
     gate: Gate
     further: int
     stopped: bool
+    refined: int
     calibration_ms: int
     latency_ms: int
     inference_ms: int

@@ -6,6 +6,7 @@ from protocol.ballot import CommitSet
 from protocol.messages import Award, Beacon, BidAck, Cancel
 from protocol.outbox import Outbox, Sent
 from protocol.own_ledger import OwnLedger
+from protocol.review import Judge, Refine
 from protocol.task import Task
 
 
@@ -34,7 +35,7 @@ class Post:
         self._outbox.publish_beacon(sent)
         return self._kept(task, sent)
 
-    def send(self, task: Task, peer: bytes, message: BidAck | Award | Cancel | CommitSet) -> Sent:
+    def send(self, task: Task, peer: bytes, message: BidAck | Award | Cancel | CommitSet | Judge | Refine) -> Sent:
         """Send to one peer."""
         return self._kept(task, self._outbox.send(peer, message))
 

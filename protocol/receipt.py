@@ -18,6 +18,7 @@ from protocol.constants import (
     QUESTION_SIZE_MAX,
     RECEIPT_SIZE_MAX,
     RECEIPT_STEPS_MAX,
+    REFINE_MAX,
     TEXT_SIZE_MAX,
     TRANSCRIPT_MAX,
 )
@@ -87,13 +88,15 @@ class Result(Message):
 class StepReceipt(Message):
     """One step: the envelopes sent and received for it, in the order in which the requester handled them.
 
-    `views` are the encoded views that awards name; a note says how many envelopes stood before it, what happened, and to whom.
+    `refine` is how often members might have revised, `views` are the encoded views that awards name; a note says how many
+    envelopes stood before it, what happened, and to whom.
     """
 
     plan: int
     step: int
     question: str
     nonce: bytes
+    refine: int
     transcript: tuple[bytes, ...]
     views: tuple[bytes, ...]
     notes: tuple[tuple[int, str, bytes], ...]
@@ -105,6 +108,7 @@ class StepReceipt(Message):
         "step": STEP_RULES["step"],
         "question": string(QUESTION_SIZE_MAX, 1),
         "nonce": raw(NONCE_SIZE),
+        "refine": integer(0, REFINE_MAX),
         "transcript": items(blob(ENVELOPE_SIZE_MAX + SIGNATURE_SIZE, 1), TRANSCRIPT_MAX),
         "views": items(blob(ENVELOPE_SIZE_MAX, 1), AWARDS_MAX),
         "notes": items(row(integer(0, TRANSCRIPT_MAX), one_of(*NOTES), raw(ID_SIZE)), NOTES_MAX),
@@ -121,6 +125,7 @@ class StepReceipt(Message):
             step.step,
             task.question,
             task.nonce,
+            task.refine,
             tuple(task.transcript),
             tuple(task.views.values()),
             tuple(task.notes),

@@ -11,25 +11,28 @@ from typing import Final
 
 from protocol import canonical
 from protocol.allocation import ALONE, ReceivedBid, View, allocate, view_hash
-from protocol.answers import is_canonical
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.constants import AWARDS_MAX, EXTRA_SEATS_MAX, OPTIONS_MAX, SEATS_DEFAULT
 from protocol.envelope import Envelope, check_fresh, open_envelope
 from protocol.errors import RemoteProtocolError
 from protocol.evidence import Counts
 from protocol.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, peer_id
+from protocol.judging import judged, judges_of
 from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, input_hash
 from protocol.outbox import BEACONS
 from protocol.outcome import Gate, SeatReport
 from protocol.receipt import StepReceipt
+from protocol.refining import revision, revisions_of
 from protocol.requirement import Requirement
+from protocol.review import Judge, Judgement, Refine
+from protocol.rounds import opened
 from protocol.schema import Message
 from protocol.sealing import commitment
 from protocol.seating import asked_of
 from protocol.seats import Seat, SeatState
 from protocol.step import ID_SIZE, StepId
 from protocol.stopping import decided, is_thin
-from protocol.task import Phase, Task
+from protocol.task import Pair, Phase, Task
 from protocol.vote import tally
 
 _COUNT_MAX: Final = 2**53
@@ -37,8 +40,8 @@ _COUNT_MAX: Final = 2**53
 OPTIONS_MIN: Final = 2
 # By type: the message, and whether the requester sends it.
 _TYPES: Final[dict[str, tuple[type[Message], bool]]] = {
-    **{kind.TYPE: (kind, True) for kind in (Beacon, BidAck, Award, Cancel, CommitSet)},
-    **{kind.TYPE: (kind, False) for kind in (Bid, Accept, Decline, Commit, Reveal)},
+    **{kind.TYPE: (kind, True) for kind in (Beacon, BidAck, Award, Cancel, CommitSet, Judge, Refine)},
+    **{kind.TYPE: (kind, False) for kind in (Bid, Accept, Decline, Commit, Reveal, Judgement)},
 }
 
 
@@ -93,6 +96,9 @@ class Replay:
         self._asked = 0
         self._queue: list[ReceivedBid] = []
         self._sets: dict[int, CommitSet] = {}
+        # Who is to be asked for a judgement or a revision next, in their order.
+        self._duties: list[tuple[Pair, Judge]] = []
+        self._revisions: list[tuple[Seat, Refine]] = []
         self.task = Task(
             id=task,
             request=None,
@@ -106,6 +112,7 @@ class Replay:
             begun_mono_ms=0,
             ends_mono_ms=0,
             nonce=step.nonce,
+            refine=step.refine,
         )
 
     # --- The transcript
@@ -163,6 +170,12 @@ class Replay:
                 self._on_award(envelope, message)
             case CommitSet():
                 self._on_set(envelope, message)
+            case Judge():
+                self._on_judge(envelope, message)
+            case Judgement():
+                judged(self.task, envelope.sender, message)
+            case Refine():
+                self._on_refine(envelope, message)
             case Accept() | Decline() | Commit() | Reveal() | Cancel():
                 self._on_lease(envelope, message)
 
@@ -205,7 +218,7 @@ class Replay:
             raise wrong("gives another question than the receipt's")
         if any(seat.peer == bid.bidder for seat in task.seats):
             raise wrong("awards one bid again")
-        if len(task.seats) >= AWARDS_MAX:
+        if task.awards >= AWARDS_MAX:
             raise wrong(f"is more than the {AWARDS_MAX} awards that a task may make")
         self._look_at(award.view)
         self._check_turn(bid)
@@ -293,9 +306,7 @@ class Replay:
     # --- Leases
 
     def _on_lease(self, envelope: Envelope, message: Accept | Decline | Commit | Reveal | Cancel) -> None:
-        seat = next((seat for seat in self.task.seats if seat.award_id == message.award), None)
-        if seat is None:
-            raise wrong("names no award of the receipt")
+        seat = self._held(message.award)
         if seat.peer != (envelope.to if isinstance(message, Cancel) else envelope.sender):
             raise wrong("is of another node than the award's")
         match message:
@@ -309,6 +320,13 @@ class Replay:
                 self._fail(seat, "decline", f"declined: {message.reason}")
             case Accept():
                 seat.move("accept")
+
+    def _held(self, award_id: bytes) -> Seat:
+        """The seat under an award; a revision is the later one of two."""
+        seat = next((seat for seat in reversed(self.task.seats) if seat.award_id == award_id), None)
+        if seat is None:
+            raise wrong("names no award of the receipt")
+        return seat
 
     def _on_commit(self, seat: Seat, commit: Commit) -> None:
         if commit.round != self.task.round:
@@ -348,17 +366,37 @@ class Replay:
             self._fail(seat, "mismatch", "opened another answer")
             return
         seat.move("reveal")
-        answer = reveal.answer
-        if answer is not None and not is_canonical(task.answer_kind, answer):
-            answer = None
-        state = "abstained" if answer is None else "answered"
-        weight = task.weight(seat.holder)
-        spent = (commit.inference_ms, commit.prompt_tokens, commit.completion_tokens)
-        task.reports.append(SeatReport(seat.number, seat.peer, state, answer, weight, *spent, seat.round))
+        opened(task, seat, reveal.answer)
 
     def _fail(self, seat: Seat, event: str, reason: str) -> None:
         seat.move(event)
-        self.task.reports.append(SeatReport(seat.number, seat.peer, reason))
+        if not seat.revision:
+            self.task.reports.append(SeatReport(seat.number, seat.peer, reason))
+
+    # --- What members say of each other's answers
+
+    def _on_judge(self, envelope: Envelope, judge: Judge) -> None:
+        """The first one asks whom the rules say, and the others say the same."""
+        task = self.task
+        if task.phase is not Phase.JUDGING:
+            if any(seat.open for seat in task.seats):
+                raise wrong("asks for a judgement while an answer is owed")
+            task.phase, self._duties = Phase.JUDGING, judges_of(task)
+        if not self._duties or (self._duties[0][0].judge, self._duties[0][1]) != (envelope.to, judge):
+            raise wrong("asks for a judgement that is not due")
+        task.asked[judge.award, judge.number] = self._duties.pop(0)[0]
+        self.facts["judges"] += 1
+
+    def _on_refine(self, envelope: Envelope, refine: Refine) -> None:
+        """The same for a revision, of which a round has one by each member."""
+        task = self.task
+        if not self._revisions:
+            if any(seat.open for seat in task.seats) or task.refined >= task.refine:
+                raise wrong("asks for a revision that was not wanted, or while an answer is owed")
+            task.refined, self._revisions = task.refined + 1, revisions_of(task)
+        if not self._revisions or (self._revisions[0][0].peer, self._revisions[0][1]) != (envelope.to, refine):
+            raise wrong("asks for a revision that is not due")
+        task.seats.append(revision(self._revisions.pop(0)[0], refine, 0, 0))
 
     # --- The requester's word
 
@@ -375,9 +413,7 @@ class Replay:
                 raise wrong("nobody who had bid")
             task.gone.add(subject)
         else:
-            seat = next((seat for seat in task.seats if seat.award_id == subject), None)
-            if seat is None:
-                raise wrong("no award of the receipt")
+            seat = self._held(subject)
             if event == "unneeded" and not self.facts[event]:
                 self._check_unneeded()
             self.facts["withheld" if event == "expired" and seat.state is SeatState.SEALED else event] += 1
@@ -387,7 +423,7 @@ class Replay:
         """Nobody is sent away whose answer could still change the result; of free text every answer could."""
         task = self.task
         owed = task.owed(seat for seat in task.seats if seat.open)
-        if task.answer_kind == "text" or not decided(task.id, task.cast(), owed):
+        if task.answer_kind == "text" or not decided(task.id, task.settled(), owed):
             raise wrong("its answer could have changed the result")
 
     # --- The end
@@ -403,6 +439,8 @@ class Replay:
         numbers = {seat.number for seat in task.seats}
         if task.gate is not Gate.WIDENED and len(numbers) < self._asked:
             raise wrong(f"it awarded {len(numbers)} of the {self._asked} seats that the allocation gives")
+        if self._duties or self._revisions:
+            raise wrong("somebody was not asked for a judgement or a revision, and the others were")
         for seat in task.seats:
             if seat.open:
                 raise wrong(f"it ended while {_short(seat.peer)} had seat {seat.number}")

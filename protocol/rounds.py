@@ -5,6 +5,7 @@ Nobody opens before the set is signed, and no commitment enters a set that is si
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from protocol.answers import is_canonical
@@ -47,23 +48,8 @@ class Rounds:
         if seat.state is SeatState.SEALED and bound != seat.commit.commitment:
             return None
         seat.move("reveal")
-        answer = reveal.answer
-        if answer is not None and not is_canonical(task.answer_kind, answer):
-            # One answer in two spellings would scatter the votes for it.
-            answer = None
-        report = SeatReport(
-            seat.number,
-            seat.peer,
-            "abstained" if answer is None else "answered",
-            answer,
-            task.weight(seat.holder),
-            seat.commit.inference_ms,
-            seat.commit.prompt_tokens,
-            seat.commit.completion_tokens,
-            seat.round,
-        )
-        task.reports.append(report)
-        self._post.log("vote", task, {"weight": report.weight, "elapsed_ms": report.inference_ms}, seat.peer)
+        report = opened(task, seat, reveal.answer)
+        self._post.log("vote", task, {"weight": report.weight, "elapsed_ms": seat.commit.inference_ms}, seat.peer)
         return report
 
     def close_if_due(self, task: Task) -> None:
@@ -91,7 +77,7 @@ class Rounds:
         enough = (
             task.answer_kind != "text"
             and task.round + 1 < ROUNDS_MAX
-            and worth_opening(task.id, task.cast(), task.owed(bound), task.owed(at_work))
+            and worth_opening(task.id, task.settled(), task.owed(bound), task.owed(at_work))
         )
         task.closes_mono_ms = self._soon(task.closes_mono_ms) if enough else None
         return task.closes_mono_ms is not None and task.closes_mono_ms <= self._post.mono_ms
@@ -104,7 +90,7 @@ class Rounds:
         owed = [seat for seat in task.seats if seat.open]
         if not owed:
             return True
-        over = task.audit is None and task.answer_kind != "text" and decided(task.id, task.cast(), task.owed(owed))
+        over = task.audit is None and task.answer_kind != "text" and decided(task.id, task.settled(), task.owed(owed))
         task.stops_mono_ms = self._soon(task.stops_mono_ms) if over else None
         return task.stops_mono_ms is not None and task.stops_mono_ms <= self._post.mono_ms
 
@@ -122,3 +108,33 @@ class Rounds:
 def seals_mono_ms(task: Task) -> int:
     """From when on answers are sealed as they come, so that those which are there can be opened before the task ends."""
     return task.ends_mono_ms - min(REVEAL_MS_MAX, (task.ends_mono_ms - task.begun_mono_ms) // REVEAL_SHARE)
+
+
+def opened(task: Task, seat: Seat, answer: str | None) -> SeatReport:
+    """Count an answer that was opened as it was committed to.
+
+    A revision takes the place of what its author answered before, which stands if the revision says nothing.
+    """
+    if answer is not None and not is_canonical(task.answer_kind, answer):
+        # One answer in two spellings would scatter the votes for it.
+        answer = None
+    assert seat.commit is not None
+    spent = seat.commit.inference_ms, seat.commit.prompt_tokens, seat.commit.completion_tokens
+    if not seat.revision:
+        state = "abstained" if answer is None else "answered"
+        task.reports.append(SeatReport(seat.number, seat.peer, state, answer, task.weight(seat.holder), *spent, seat.round))
+        return task.reports[-1]
+    place, before = next((place, item) for place, item in enumerate(task.reports) if item.peer == seat.peer and not item.failed)
+    unrevised = before.round_first is None
+    task.reports[place] = replace(
+        before,
+        state=before.state if answer is None else "answered",
+        answer=before.answer if answer is None else answer,
+        first_answer=before.answer if unrevised else before.first_answer,
+        round_first=before.round if unrevised else before.round_first,
+        round=seat.round,
+        inference_ms=before.inference_ms + spent[0],
+        prompt_tokens=before.prompt_tokens + spent[1],
+        completion_tokens=before.completion_tokens + spent[2],
+    )
+    return task.reports[place]

@@ -54,7 +54,7 @@ class Seating:
 
     def ask_more(self, task: Task) -> bool:
         """Offer further seats, once, to bidders with a weight if the margin is thin; whether there were any."""
-        if task.audit is not None or task.answer_kind == "text" or task.further:
+        if task.audit is not None or task.answer_kind == "text" or task.further or task.refined:
             return False
         if self._post.mono_ms >= seals_mono_ms(task) or not is_thin(tally(task.id, task.cast())):
             return False
@@ -67,7 +67,7 @@ class Seating:
 
     def _next(self, task: Task) -> ReceivedBid | None:
         """The first reserve, if there is one and the task may make another award."""
-        if len(task.seats) >= AWARDS_MAX or task.round >= ROUNDS_MAX:
+        if task.awards >= AWARDS_MAX or task.round >= ROUNDS_MAX:
             return None
         if not task.reserves:
             # The window may have closed on the first few bids; those that came since are next.
@@ -83,7 +83,7 @@ class Seating:
 
     def may_yield(self, task: Task, seat: Seat) -> bool:
         """Whether a reserve is there for a seat that was held for too long: one that is worth no less than its holder."""
-        if not seat.at_work or not task.reserves or len(task.seats) >= AWARDS_MAX:
+        if not seat.at_work or seat.revision or not task.reserves or task.awards >= AWARDS_MAX:
             return False
         return task.weight(task.reserves[0]) > 0 or task.weight(seat.holder) == 0
 
@@ -135,10 +135,11 @@ class Seating:
 def asked_of(task: Task, committee: tuple[ReceivedBid, ...]) -> tuple[ReceivedBid, ...]:
     """Who of a committee is asked at once; the others follow if nothing comes of it."""
     if task.answer_kind == "text":
-        # Free text is not voted: the most trusted bidder, and the next one only if it fails.
-        return committee[:1]
+        # Without enough who earned a weight nobody could judge: the most trusted bidder, and the next one if it fails.
+        judged = len(committee) >= SEATS_DEFAULT and all(task.weight(bid) > 0 for bid in committee)
+        return committee if judged else committee[:1]
     place = None
-    if task.audit is None and task.view is not None:
+    if task.audit is None and task.view is not None and not task.refine:
         clusters = task.view.clusters
         votes = [Vote(bid.bidder, None, task.weight(bid), clusters.get(bid.bidder)) for bid in committee]
         place = alone(votes, [task.view.of(bid).mean(task.options) for bid in committee])

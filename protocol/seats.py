@@ -70,7 +70,8 @@ class Seat:
     """One lease: who holds it, under which award, until when without a sign of life.
 
     `signs` of life renew it, but from `yields_mono_ms` on a reserve takes the seat all the same. `round` is the sealed round
-    that its answer is for, `commit` what binds its holder and `commit_data` the envelope that proves it.
+    that its answer is for, `commit` what binds its holder and `commit_data` the envelope that proves it. A `revision` is a
+    further one under the same award: when it fails, what its holder answered before stands.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Seat:
     state: SeatState = SeatState.OFFERED
     commit: Commit | None = None
     commit_data: bytes = b""
+    revision: bool = False
 
     def move(self, event: str) -> None:
         """Take an event; raises `RemoteProtocolError` if the table does not allow it."""

@@ -1,4 +1,7 @@
-"""The state of one task at its requester: calibrating -> bidding -> running -> ended. Its seats stand in protocol/seats.py."""
+"""The state of one task at its requester: calibrating -> bidding -> running (-> judging) -> ended.
+
+Its seats stand in protocol/seats.py.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from protocol.allocation import ReceivedBid, View
 from protocol.evidence import Counts
 from protocol.exercises import Exercise
 from protocol.outcome import Gate, SeatReport
+from protocol.ranking import Judged, Text
 from protocol.requirement import Requirement
-from protocol.seats import Seat
+from protocol.seats import Seat, SeatState
 from protocol.step import StepId
 from protocol.vote import Vote
 
@@ -23,6 +27,16 @@ class Phase(enum.Enum):
     CALIBRATING = "calibrating"
     BIDDING = "bidding"
     RUNNING = "running"
+    JUDGING = "judging"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The authors of two texts that `judge` was asked to compare."""
+
+    judge: bytes
+    first: bytes
+    second: bytes
 
 
 @dataclass(slots=True)
@@ -62,6 +76,15 @@ class Task:
     gate: Gate = Gate.COMMITTEE
     # Seats that were asked for because the margin was thin.
     further: int = 0
+    # How often members may revise their answers, and how often they were asked to.
+    refine: int = 0
+    refined: int = 0
+    # Judgements that are owed, by award and number, and those that came, with what they cost.
+    asked: dict[tuple[bytes, int], Pair] = field(default_factory=dict)
+    judged: list[Judged] = field(default_factory=list)
+    judging_until_ms: int = 0
+    judging_ms: int = 0
+    judging_tokens: int = 0
     # The sealed round that takes commitments now.
     round: int = 0
     # When the open round closes without those who are still at work, and when the task ends without those who owe an answer.
@@ -92,16 +115,40 @@ class Task:
     def cast(self) -> list[Vote]:
         """The votes that were opened, abstentions too."""
         return [
-            Vote(report.peer, report.answer, report.weight, self._cluster(report.peer))
+            Vote(report.peer, report.answer, report.weight, self.cluster(report.peer))
             for report in self.reports
             if report.state in ("answered", "abstained")
         ]
 
+    def settled(self) -> list[Vote]:
+        """The votes that no revision under way can change."""
+        revising = {seat.peer for seat in self.seats if seat.revision and seat.open}
+        return [vote for vote in self.cast() if vote.peer not in revising]
+
+    def texts(self) -> list[Text]:
+        """What was answered, with its authors."""
+        return [Text(report.peer, report.answer, report.weight) for report in self.reports if report.answer is not None]
+
+    def members(self) -> list[Seat]:
+        """Those who answered, earned a weight and are still there, each once."""
+        lost = {seat.peer for seat in self.seats if seat.revision and seat.state is SeatState.FAILED} | self.gone
+        return [
+            seat
+            for seat in self.seats
+            if seat.state is SeatState.DONE and not seat.revision and seat.peer not in lost and self.weight(seat.holder) > 0
+        ]
+
+    @property
+    def awards(self) -> int:
+        """Awards that were made."""
+        return sum(not seat.revision for seat in self.seats)
+
     def owed(self, seats: Iterable[Seat]) -> list[Vote]:
         """The votes that the holders of some seats have not opened, with the weight that they have."""
-        return [Vote(seat.peer, None, self.weight(seat.holder), self._cluster(seat.peer)) for seat in seats]
+        return [Vote(seat.peer, None, self.weight(seat.holder), self.cluster(seat.peer)) for seat in seats]
 
-    def _cluster(self, peer: bytes) -> int | None:
+    def cluster(self, peer: bytes) -> int | None:
+        """The number of those with whom a peer shares one voice, None if it stands alone."""
         return self.view.clusters.get(peer) if self.view is not None else None
 
     def leave(self, bidder: bytes) -> None:

@@ -129,10 +129,14 @@ def _proven(replay: Replay, task: Task) -> list[str]:
         bids = _count(len(replay.acknowledged), "bid")
         found += [
             f"each bid that it acknowledged stands in each view that its awards name ({bids})",
-            f"each award goes to whom its view and the network's rule name next ({_count(len(task.seats), 'award')})",
+            f"each award goes to whom its view and the network's rule name next ({_count(task.awards, 'award')})",
         ]
     if task.gate is Gate.ALONE:
         found.append("one node was asked alone: by that view it outweighs its committee, or has no equal and is all but sure")
+    if task.refined:
+        found.append("each revision was asked for by what the others had opened, and sealed in a round of its own")
+    if task.judged:
+        found.append(f"each pair of texts was judged by whom the rule says ({_count(len(task.judged), 'judgement')})")
     if task.further:
         found.append(f"more were asked because the margin was thin ({_count(task.further, 'seat')})")
     opened = [report for report in task.reports if report.state in ("answered", "abstained")]
@@ -157,7 +161,9 @@ def _conclusion(result: Result) -> str:
     if result.answer is None:
         return f"it has no answer: {result.outcome}"
     if not result.voted:
-        return "the answer is the text that the last of those asked opened; nothing was voted on"
+        return "the answer is the text of who weighs most among those that opened one; nothing was voted on"
+    if not result.support:
+        return "the answer is the text that comes first by the judgements of those who wrote neither of a pair"
     how = "by weight" if result.earned else "by number alone, for no voter had a weight"
     return (
         f"the answer follows from the votes, {how}: margin {result.margin / 1_000:.3f}, {result.dissent} dissenting, "

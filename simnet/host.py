@@ -10,6 +10,7 @@ from protocol.allowance import Caps
 from protocol.capability import Record
 from protocol.core import Core
 from protocol.events import (
+    JUDGE_KIND,
     CancelInference,
     Deliver,
     Dial,
@@ -135,7 +136,9 @@ class Host:
                 if not self.network.connect(self, effect.peer):
                     self.network.after(0, self, EffectDone(effect.effect, error="no answer"))
             case Infer():
-                solution = self.solver(effect.question, self._draws)
+                # A solver knows what it is asked by its words; a revision is the question again.
+                judged = (JUDGE_KIND, effect.question, *effect.texts) if effect.kind == JUDGE_KIND else (effect.question,)
+                solution = self.solver("\n".join(judged), self._draws)
                 result = InferenceResult(solution.text, 20, solution.tokens, solution.elapsed_ms)
                 done = EffectDone(effect.effect, solution.error, None if solution.error else result)
                 self._running[effect.effect] = self.network.after(solution.elapsed_ms, self, done)

@@ -76,15 +76,24 @@ def disagree(bench: Bench, awards: list[tuple[Envelope, Award]], others: list[Ke
     answer(bench, awards[2], others, "answer: 1")
 
 
-def offered(bench: Bench, asker: KeySigner, question: str = QUESTION, step: int = 0) -> tuple[Award, list[Effect]]:
-    """Send the bench a beacon, take its bid and give the award that would follow, with the effects of the beacon."""
+def offered(
+    bench: Bench, asker: KeySigner, question: str = QUESTION, step: int = 0, kind: tuple[str, str] = ("arith", "number")
+) -> tuple[Award, list[Effect]]:
+    """Send the bench a beacon of a skill and type, take its bid and give the award that would follow, with its effects."""
     nonce = b"n" * 32
-    beacon = Beacon(b"t" * 16, 0, step, "arith", "number", input_hash(nonce, question, "number", 256), 3, 256, 1_500, 60_000, 1)
+    skill, answer_kind = kind
+    bound = input_hash(nonce, question, answer_kind, 256)
+    beacon = Beacon(b"t" * 16, 0, step, skill, answer_kind, bound, 3, 256, 1_500, 60_000, 1)
     if not bench.core.peers.is_connected(asker.public_key):
         bench.meet(asker)
     effects = bench.hear(asker, beacon)
     ((bid, body),) = sent(effects, Bid)
     return Award(body.task, 0, step, body.beacon, bid.id, bytes(32), 0, nonce, question, LEASE_MS, 0), effects
+
+
+def offered_text(bench: Bench, asker: KeySigner, question: str) -> tuple[Award, list[Effect]]:
+    """The same for a free text."""
+    return offered(bench, asker, question, kind=("general", "text"))
 
 
 def set_of(bench: Bench, commit: Commit) -> CommitSet:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node import answering, prompts
-from node.answering import EXTRACTION_TOKENS_MAX, TOKENS_MIN, answer
+from node.answering import EXTRACTION_TOKENS_MAX, TOKENS_MIN, answer, judge
 from node.engine import GREEDY, Completion, EngineError, ModelInfo, Prompt, Sampling
 from protocol.answers import answer_of
 from protocol.messages import Beacon
@@ -50,6 +50,10 @@ class FakeEngine:
 
 def asked(engine: FakeEngine, kind: str = "number", tokens_max: int = 256, deadline_ms: int = 60_000) -> Completion:
     return asyncio.run(answer(engine, QUESTION, kind, tokens_max, deadline_ms, Sampling(700, 3)))
+
+
+def judged(engine: FakeEngine, deadline_ms: int = 60_000) -> Completion:
+    return asyncio.run(judge(engine, QUESTION, ("It is 42.", "It is 41."), 16, deadline_ms))
 
 
 # --- The words
@@ -230,3 +234,66 @@ def test_answer__no_second_stage_begins_after_the_deadline() -> None:
     engine = FakeEngine(["It is forty-two."])
     assert asked(engine, deadline_ms=0).text == "It is forty-two."
     assert len(engine.calls) == 1
+
+
+# --- Others' answers
+
+
+def test_revised__shows_what_others_answered_as_data() -> None:
+    assert spelt(prompts.revised("number", QUESTION, ["41", "42"])) == (
+        "[You answer questions exactly and briefly. Others' answers may be wrong: check them, reason in a few short steps, "
+        "then give your own answer.]\n"
+        "Question:\n|What is 6 times 7?|\n\nAnswers of others:\n|41\n42|\n\n"
+        "Reason briefly. Then write one last line: `answer:` and one number in digits, without unit or thousands separator, "
+        "for example `answer: 42`.\n"
+        "[]"
+    )
+    long = prompts.revised("text", QUESTION, ["x" * 10_000])
+    assert long.message[3] == "x" * prompts.OTHER_CHARS_MAX
+
+
+@pytest.mark.parametrize("instruct", [True, False])
+def test_revision__asks_with_the_others_answers_or_the_bare_question_again(instruct: bool) -> None:  # noqa: FBT001 - pytest's
+    engine = FakeEngine(["so\nanswer: 42"], instruct=instruct)
+    asyncio.run(answer(engine, QUESTION, "number", 256, 60_000, others=["41"]))
+    ((prompt, *_),) = engine.calls
+    assert prompt == (prompts.revised("number", QUESTION, ["41"]) if instruct else prompts.bare(QUESTION))
+
+
+def test_judging__shows_both_texts_as_data_and_begins_the_answer() -> None:
+    assert spelt(prompts.judging(QUESTION, "It is 42.", "x" * 10_000)) == (
+        "[You compare two answers to a question, and write nothing but `first` or `second`.]\n"
+        f"Question:\n|What is 6 times 7?|\n\nFirst answer:\n|It is 42.|\n\nSecond answer:\n|{'x' * prompts.JUDGED_CHARS_MAX}|"
+        "\n\nWhich answer is more correct and more useful? Write `first` or `second`.\n"
+        "[answer:]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "better"),
+    [
+        ([" first", " second"], "first"),
+        ([" Second.", " **first**"], "second"),
+        ([" first", " first"], "none"),
+        ([" the first one", " second"], "none"),
+        (["", " second"], "none"),
+    ],
+)
+def test_judgement__that_goes_with_the_place_of_a_text_is_none(said: list[str | None], better: str) -> None:
+    engine = FakeEngine(list(said))
+    completion = judged(engine)
+    assert answer_of("choice", completion.text) == better
+    assert [prompt.message[3] for prompt, *_ in engine.calls if isinstance(prompt, Prompt)] == ["It is 42.", "It is 41."]
+    assert sum(tokens for _, tokens, *_ in engine.calls) == 16
+    assert (completion.prompt_tokens, completion.elapsed_ms) == (200, 10)
+
+
+def test_judgement__is_not_asked_of_a_model_that_was_not_taught_to_follow() -> None:
+    engine = FakeEngine([], instruct=False)
+    assert judged(engine) == Completion("answer: none", 0, 0, 0)
+    assert engine.calls == []
+
+
+def test_judgement__of_a_model_that_fails_is_an_error() -> None:
+    with pytest.raises(EngineError):
+        judged(FakeEngine([" first", None]))

@@ -35,7 +35,17 @@ def bid(peer: str, hits: float, misses: float, weight: float, *, awarded: bool, 
 
 
 def vote(peer: str, answer: str | None, weight: float, *, agrees: bool) -> dict[str, Any]:
-    return {"peer_id": peer, "answer": answer, "weight": weight, "agrees": agrees, "inference_ms": 90, "tokens": 60}
+    return {
+        "peer_id": peer,
+        "answer": answer,
+        "weight": weight,
+        "agrees": agrees,
+        "round": 0,
+        "revised": False,
+        "first_answer": None,
+        "inference_ms": 90,
+        "tokens": 60,
+    }
 
 
 VOTED: dict[str, Any] = {
@@ -49,7 +59,17 @@ VOTED: dict[str, Any] = {
     "margin": 0.74,
     "support": [{"answer": "42", "weight": 12.92}, {"answer": "41", "weight": 1.93}],
     "earned": True,
+    "dissent": 1,
     "abstained": 1,
+    "coverage": 1.0,
+    "author": None,
+    "ranking": [],
+    "judgements": [],
+    "rounds": 1,
+    "gate": "committee",
+    "stopped": False,
+    "further": 0,
+    "refined": 0,
     "bids": [
         bid(ALICE, 10.0, 0.0, 6.46, awarded=True),
         bid(BRUNO, 10.0, 0.0, 6.46, awarded=True, queued=2),
@@ -168,7 +188,10 @@ FREE = outcome(
     margin=None,
     support=[],
     earned=False,
+    dissent=0,
     abstained=0,
+    coverage=None,
+    author=BRUNO,
     bids=[bid(ALICE, 10.0, 0.0, 6.46, awarded=True), bid(BRUNO, 9.0, 1.0, 3.0, awarded=True)],
     award={
         "beacon": "",
@@ -188,9 +211,79 @@ def test_free_text__is_labelled_not_voted_with_its_author() -> None:
     assert (
         reasons[0] == "Skill: general, because the question is like none of this network's examples (the nearest: 0.11 of 1)."
     )
-    assert "there is one seat" in reasons[1]
+    assert "else to the node with most" in reasons[1]
     assert reasons[-2] == "Failed: aliceAAA (Tutti arithmetic, this node): lease expired; its seat went to brunoBBB (arith)."
-    assert reasons[-1] == "Result: not voted; the text by brunoBBB (arith) is given as it is, and nobody checked it."
+    assert reasons[-1] == "Result: not voted; the text by brunoBBB (arith) is given as it is, and too few judged it."
+
+
+def test_ranked_text__says_who_was_best_to_whom() -> None:
+    judged = [
+        {"peer_id": ALICE, "first": BRUNO, "second": CARLA, "preferred": CARLA, "weight": 6.46},
+        {"peer_id": BRUNO, "first": CARLA, "second": ALICE, "preferred": CARLA, "weight": 6.46},
+        {"peer_id": CARLA, "first": BRUNO, "second": ALICE, "preferred": None, "weight": 1.93},
+    ]
+    points = ((CARLA, 4, 0.6), (ALICE, 1, 0.2), (BRUNO, 1, 0.2))
+    ranking = [{"peer_id": peer, "points": count, "strength": strength} for peer, count, strength in points]
+    ended = FREE | {"voted": True, "author": CARLA, "ranking": ranking, "judgements": judged}
+    shown = show_answer(ended, NAMES)
+    assert shown[4:8] == [
+        "voted: free text by carlaCCC (generalist), the best in pairs to 2 members",
+        "  carlaCCC  generalist                   4 points  strength 0.60",
+        "  aliceAAA  Tutti arithmetic, this node  1 point   strength 0.20",
+        "  brunoBBB  arith                        1 point   strength 0.20",
+    ]
+    assert explain(ended, NAMES)[-1] == (
+        "Result: the text by carlaCCC (generalist) got 4 points in pairs that members judged who wrote neither "
+        "(two for each pair won, one for a tie); aliceAAA (Tutti arithmetic, this node) 1, brunoBBB (arith) 1."
+    )
+
+
+SEATS = VOTED["award"]["seats"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"gate": "alone"},
+            (
+                "One alone: aliceAAA (Tutti arithmetic, this node), which outweighs all the others together, or is nearly "
+                "always right and has no equal. One in 8 such questions goes to the whole committee all the same."
+            ),
+        ),
+        ({"gate": "checked"}, "Cross-check: one node could have answered alone, but by lot the whole committee was asked."),
+        ({"gate": "widened"}, "Committee: one node was asked alone and brought no answer, so the others were asked after it."),
+        (
+            {"stopped": True, "award": {"seats": [*SEATS[:3], {"seat": 2, "peer_id": CARLA, "state": "not needed"}]}},
+            "Early stop: nothing that carlaCCC (generalist) could say would have changed the answer, so nobody waited for it.",
+        ),
+        ({"further": 2}, "Further seats: the margin was thin, so 2 more nodes got a seat."),
+        (
+            {"refined": 1},
+            "Revisions: 1 time those who answered saw the others' answers and answered again; nobody changed its answer.",
+        ),
+        (
+            {"refined": 2, "votes": [vote(ALICE, "42", 6.46, agrees=True) | {"revised": True, "first_answer": "41"}]},
+            (
+                "Revisions: 2 times those who answered saw the others' answers and answered again; "
+                "aliceAAA (Tutti arithmetic, this node) said 41 first, then 42."
+            ),
+        ),
+        ({"coverage": 0.7}, "Coverage: 0.70 of the weight that was asked gave an answer."),
+    ],
+    ids=["alone", "checked", "widened", "stopped", "further", "refined", "changed", "coverage"],
+)
+def test_explanation__says_what_went_another_way(changes: dict[str, Any], sentence: str) -> None:
+    ended = outcome(**changes)
+    assert sentence in explain(ended, NAMES)
+    assert sentence not in explain(VOTED, NAMES)
+
+
+def test_answer__names_who_was_not_waited_for_apart_from_who_failed() -> None:
+    seats = [*SEATS[:3], {"seat": 2, "peer_id": CARLA, "state": "not needed"}]
+    shown = "\n".join(details(outcome(award={"seats": seats}, coverage=0.87), NAMES))
+    assert "1 abstained, coverage 0.87\n" in shown
+    assert "\nnot waited for: carlaCCC (generalist)\nfailed leases:\n  emileEEE    connection lost\n" in shown
 
 
 NOTHING: dict[str, Any] = {"answer": None, "votes": [], "support": [], "margin": None, "earned": False, "abstained": 0}

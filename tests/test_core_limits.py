@@ -172,7 +172,7 @@ def test_flood_of_beacons__leaves_an_honest_open_bid_to_be_awarded() -> None:
         bench.meet(attacker)
         for number in range(BEACONS_BURST):
             bench.hear(attacker, beacon(number))
-    assert len(bench.core._execution._bids) == BIDS_OPEN_MAX
+    assert len(bench.core._execution._bidding._bids) == BIDS_OPEN_MAX
     assert len(sent(bench.hear(STRANGER, award), Accept)) == 1
 
 
@@ -193,7 +193,7 @@ def test_bids__to_a_requester_that_left_are_forgotten() -> None:
     bench.step(PeerLost(STRANGER.public_key))
     bench.meet(STRANGER)
     assert not sent(bench.hear(STRANGER, award), Accept)
-    assert not bench.core._execution._bids
+    assert not bench.core._execution._bidding._bids
 
 
 # --- Leases and turns

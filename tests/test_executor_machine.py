@@ -195,7 +195,7 @@ class Executor(RuleBasedStateMachine):
         assert self.bench.core.leases == 0
         self.bench.wait(2 * DEADLINE_MS_DEFAULT)
         execution = self.bench.core._execution
-        assert not execution._bids
+        assert not execution._bidding._bids
         assert not execution._commitments._bound
 
 

@@ -15,10 +15,13 @@ from protocol.capability import GENERAL, Record
 from protocol.constants import (
     AWARDS_MAX,
     DEADLINE_MS_MAX,
+    JUDGEMENTS_MAX,
     LEASE_MS,
     QUESTION_SIZE_MAX,
     RECORD_ADDRESSES_MAX,
     RECORD_SKILLS_MAX,
+    REFINE_ANSWERS_MAX,
+    REFINE_TEXT_SIZE_MAX,
     ROUNDS_MAX,
     SEATS_MAX,
     TEXT_SIZE_MAX,
@@ -38,6 +41,7 @@ from protocol.messages import (
     Progress,
     input_hash,
 )
+from protocol.review import Judge, Judgement, Refine
 from protocol.schema import Message, integer, items, mapping, string
 from protocol.step import StepId
 
@@ -55,6 +59,9 @@ EXAMPLES: dict[str, Message] = {
         Commit(TASK, 0, 0, ID, 0, ID, 12, 5, 80),
         CommitSet(TASK, 0, 0, 0, ((b"a" * 32, ID), (b"b" * 32, ID))),
         Reveal(TASK, 0, 0, ID, 0, ID, "2"),
+        Judge(TASK, 0, 0, ID, 0, "a poem", "another"),
+        Judgement(TASK, 0, 0, ID, 0, "first", 12, 1, 80),
+        Refine(TASK, 0, 0, ID, 1, ("2", "3")),
         Cancel(TASK, 0, 0, ID),
         Record(1, {"arith": 500}, "m", 1, "Q8_0", "ab", 512, 90, 1, available=True, addresses=("/sim/a",)),
     )
@@ -111,6 +118,16 @@ OUTSIDE: dict[str, dict[str, list[Any]]] = {
         "nonce": [b""],
         "round": [None],
         "answer": ["x" * (TEXT_SIZE_MAX + 1), b"x", 2, "\ud800"],
+    },
+    "judge": {
+        "number": [-1, JUDGEMENTS_MAX],
+        "first": ["", "x" * (TEXT_SIZE_MAX + 1), None],
+        "second": ["", b"x"],
+    },
+    "judgement": {"number": [None], "preference": ["", "third", None], "completion_tokens": [-1]},
+    "refine": {
+        "round": [0, ROUNDS_MAX],
+        "answers": [("",), ("x",) * (REFINE_ANSWERS_MAX + 1), ("x" * (REFINE_TEXT_SIZE_MAX + 1),), (1,), None],
     },
     "cancel": {"award": [ID[:-1]]},
     "record": {

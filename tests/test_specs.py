@@ -51,7 +51,18 @@ MESSAGES: list[tuple[str, type[Message]]] = [
     ("11-receipt.md", Fault),
     *(
         ("08-execution.md", DIRECT[name])
-        for name in ("accept", "progress", "decline", "cancel", "commit", "commit_set", "reveal")
+        for name in (
+            "accept",
+            "progress",
+            "decline",
+            "cancel",
+            "commit",
+            "commit_set",
+            "reveal",
+            "judge",
+            "judgement",
+            "refine",
+        )
     ),
 ]
 

@@ -18,6 +18,8 @@ from node.dev.run import Course
 from node.dev.screen import Lines
 
 _QUESTIONS = 20
+# Ends of a seat that went to nobody else.
+_UNMOVED = ("answered", "abstained", "not needed")
 _KILL_BOOTSTRAP_AT = 5
 _KILL_EXECUTOR_AT = 10
 _KILL_WORKER_AT = 15
@@ -69,11 +71,11 @@ async def main() -> int:
             course.rows.append(row)
             course.screen.asked(question, row, index + 1, _QUESTIONS)
             for seat in row["award"]["seats"]:
-                if seat["state"] not in ("answered", "abstained"):
+                if seat["state"] not in _UNMOVED:
                     print(f"       seat {seat['seat']} of {seat['peer_id'][-8:]}: {seat['state']}; it went to the next bid")
         await asyncio.gather(*strikes)
         answered = sum(row["answer"] is not None for row in course.rows)
-        moved = sum(seat["state"] not in ("answered", "abstained") for row in course.rows for seat in row["award"]["seats"])
+        moved = sum(seat["state"] not in _UNMOVED for row in course.rows for seat in row["award"]["seats"])
         left = [node.role for node in nodes if node.process.returncode is None]
         print(f"{answered} of {_QUESTIONS} questions ended in an answer; {moved} leases went to the next bid")
         print(f"alive at the end: {', '.join(left)}")

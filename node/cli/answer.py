@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from node.cli.course import NOT_NEEDED, course
 from node.cli.status import audits
 from node.cli.terminal import brief, clean, clean_lines, number, short, size, table
 
@@ -43,16 +44,21 @@ def no_answer(outcome: Json) -> str:
 def details(outcome: Json, names: Names) -> list[str]:
     """Margin, votes, failed leases and cost."""
     lines = []
-    if outcome["votes"] and outcome["voted"]:
+    if outcome["ranking"]:
+        lines += [_judged(outcome, names), *table([_rank_row(row, names) for row in outcome["ranking"]])]
+    elif outcome["votes"] and outcome["voted"]:
         lines += [_headline(outcome), *table(_support_rows(outcome))]
     elif outcome["votes"]:
         lines.append(_not_voted(outcome, names))
     if outcome["votes"]:
         lines += [
-            "votes:" if outcome["voted"] else "asked:",
+            "votes:" if outcome["voted"] and not outcome["ranking"] else "asked:",
             *table([_vote_row(vote, outcome, names) for vote in outcome["votes"]]),
         ]
-    failed = [seat for seat in outcome["award"]["seats"] if seat["state"] not in _COUNTED]
+    spared = [_who(seat["peer_id"], names) for seat in outcome["award"]["seats"] if seat["state"] == NOT_NEEDED]
+    if spared:
+        lines.append(f"not waited for: {', '.join(spared)}")
+    failed = [seat for seat in outcome["award"]["seats"] if seat["state"] not in (*_COUNTED, NOT_NEEDED)]
     if failed:
         rows = [(short(seat["peer_id"]), _name(seat["peer_id"], names), brief(seat["state"], 60)) for seat in failed]
         lines += ["failed leases:", *table(rows)]
@@ -61,8 +67,9 @@ def details(outcome: Json, names: Names) -> list[str]:
 
 def _headline(outcome: Json) -> str:
     votes = [vote for vote in outcome["votes"] if vote["answer"] is not None]
-    dissent = sum(not vote["agrees"] for vote in votes)
-    counts = f"{number(len(votes), 'vote')}, {dissent} dissenting, {outcome['abstained']} abstained"
+    counts = f"{number(len(votes), 'vote')}, {outcome['dissent']} dissenting, {outcome['abstained']} abstained"
+    if outcome["coverage"] is not None and outcome["coverage"] < 1:
+        counts += f", coverage {outcome['coverage']:.2f}"
     if not votes:
         return f"voted on skill {clean(outcome['skill'])}: {counts}"
     if not outcome["earned"]:
@@ -81,18 +88,29 @@ def _support_rows(outcome: Json) -> list[tuple[str, ...]]:
 
 
 def _not_voted(outcome: Json, names: Names) -> str:
-    source = _source(outcome)
-    return "not voted: free text" + (f", as {_who(source['peer_id'], names)} wrote it" if source else "")
+    return "not voted: free text" + (f", as {_who(outcome['author'], names)} wrote it" if outcome["author"] else "")
 
 
-def _source(outcome: Json) -> Json | None:
-    """Who wrote an answer that was not voted: the last one that gave any, for the others were asked before it and failed."""
-    return next((vote for vote in reversed(outcome["votes"]) if vote["answer"] is not None), None)
+def _judged(outcome: Json, names: Names) -> str:
+    """How a free text was chosen."""
+    judges = {item["peer_id"] for item in outcome["judgements"] if item["preferred"] is not None}
+    return f"voted: free text by {_who(outcome['author'], names)}, the best in pairs to {number(len(judges), 'member')}"
+
+
+def _rank_row(row: Json, names: Names) -> tuple[str, ...]:
+    peer = row["peer_id"]
+    return short(peer), _name(peer, names), number(row["points"], "point"), f"strength {row['strength']:.2f}"
 
 
 def _vote_row(vote: Json, outcome: Json, names: Names) -> tuple[str, ...]:
     answer = "abstained" if vote["answer"] is None else brief(vote["answer"], _ANSWER_SHOWN)
-    dissents = outcome["voted"] and outcome["answer"] is not None and vote["answer"] is not None and not vote["agrees"]
+    dissents = (
+        outcome["voted"]
+        and not outcome["ranking"]
+        and outcome["answer"] is not None
+        and vote["answer"] is not None
+        and not vote["agrees"]
+    )
     return (
         short(vote["peer_id"]),
         _name(vote["peer_id"], names),
@@ -128,6 +146,7 @@ def explain(outcome: Json, names: Names) -> list[str]:
         *_why_skill(outcome),
         *_why_nodes(outcome, names),
         *_what_failed(outcome, names),
+        *course(outcome, lambda peer: _who(peer, names)),
         *_why_result(outcome, names),
     ]
 
@@ -146,8 +165,11 @@ def _why_nodes(outcome: Json, names: Names) -> list[str]:
     if not bids:
         return ["Bids: none came, so there was nobody to ask."]
     rule = "Seats go first to nodes with weight, by expected accuracy less a little for queued work, and last to those without."
-    if not outcome["voted"]:
-        rule = "Free text is not voted, so there is one seat, for the node with most weight; the next one gets it if it fails."
+    if outcome["margin"] is None:
+        rule = (
+            "Free text goes to a committee that judges its texts if enough nodes have weight, "
+            "else to the node with most; the next one gets the seat if it fails."
+        )
     lines = [f"Bids: {number(len(bids), 'node')} bid. {rule}", "Weight comes from audits, never from claims:"]
     for bid in sorted(bids, key=lambda row: (not row["awarded"], -row["weight"], row["peer_id"])):
         if bid["late"]:
@@ -175,7 +197,7 @@ def _what_failed(outcome: Json, names: Names) -> list[str]:
     """Each lease that brought no result, and who was asked next: reports stand in the order in which the leases ended."""
     seats, lines = outcome["award"]["seats"], []
     for index, seat in enumerate(seats):
-        if seat["state"] in _COUNTED:
+        if seat["state"] in (*_COUNTED, NOT_NEEDED):
             continue
         heir = next((later for later in seats[index + 1 :] if later["seat"] == seat["seat"]), None)
         then = f"its seat went to {_who(heir['peer_id'], names)}" if heir else "nobody was left to take its seat"
@@ -188,10 +210,14 @@ def _what_failed(outcome: Json, names: Names) -> list[str]:
 def _why_result(outcome: Json, names: Names) -> list[str]:
     if outcome["answer"] is None:
         return [f"Result: {no_answer(outcome)}."]
+    if outcome["ranking"]:
+        best, *others = outcome["ranking"]
+        rest = ", ".join(f"{_who(row['peer_id'], names)} {row['points']}" for row in others)
+        rule = "in pairs that members judged who wrote neither (two for each pair won, one for a tie)"
+        return [f"Result: the text by {_who(best['peer_id'], names)} got {number(best['points'], 'point')} {rule}; {rest}."]
     if not outcome["voted"]:
-        source = _source(outcome)
-        by = f" by {_who(source['peer_id'], names)}" if source else ""
-        return [f"Result: not voted; the text{by} is given as it is, and nobody checked it."]
+        by = f" by {_who(outcome['author'], names)}" if outcome["author"] else ""
+        return [f"Result: not voted; the text{by} is given as it is, and too few judged it."]
     parts = [f"{brief(entry['answer'], _ANSWER_SHOWN)} got {_sum(entry, outcome)}" for entry in outcome["support"]]
     lead = f"the lead is {outcome['margin']:.2f} of all" if len(parts) > 1 else "nothing stood against it"
     totals = [entry["weight"] for entry in outcome["support"]]

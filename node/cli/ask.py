@@ -14,7 +14,7 @@ from node.cli.terminal import clean, print_json, print_lines
 from node.client import TIMEOUT_S, Client
 from node.errors import ExitCode, UserError
 from node.receipts import keep, new_file
-from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX
+from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX, REFINE_MAX
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipt", metavar="FILE", help="write a signed receipt for `tutti verify`; it holds the question and every answer"
     )
+    parser.add_argument(
+        "--refine",
+        type=int,
+        default=0,
+        choices=range(REFINE_MAX + 1),
+        metavar="K",
+        help=f"let those who answer see the others' answers and answer again, K times (0 to {REFINE_MAX}, default 0)",
+    )
     parser.add_argument("--explain", action="store_true", help="say in sentences why these nodes, weights and answer")
     add_network(parser)
     add_json(parser)
@@ -42,8 +50,9 @@ def run(args: argparse.Namespace) -> int:
     deadline_ms = _deadline_ms(args.deadline)
     file = new_file(args.receipt) if args.receipt is not None else None
     client = client_of(args)
-    body = {"question": question, "deadline_ms": deadline_ms, "receipt": file is not None}
-    body |= {"skill": args.skill} if args.skill is not None else {}
+    wanted = {"skill": args.skill, "refine": args.refine or None}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    body = {"question": question, "deadline_ms": deadline_ms, "receipt": file is not None} | given
     # The node ends every task at its deadline; the rest is for it to say so.
     outcome = client.post("/v1/ask", body, deadline_ms / 1_000 + TIMEOUT_S)
     receipt = outcome.pop("receipt", None)
