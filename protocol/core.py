@@ -245,7 +245,7 @@ class Core:
 
     @property
     def sent(self) -> Counter[str]:
-        """Envelopes sent to other nodes, by type and without records; `received` counts those of others that arrived."""
+        """Envelopes of tasks sent to other nodes, by type; `received` counts those of others that arrived."""
         return self._outbox.sent
 
     @property

@@ -17,7 +17,7 @@ from protocol.envelope import envelope_id, seal
 from protocol.events import Effect, Instant, Log, Publish, Send
 from protocol.identity import Signer
 from protocol.ledger import Entry, make_entry
-from protocol.messages import Beacon
+from protocol.messages import DIRECT, Beacon
 from protocol.receipt import Receipt
 from protocol.schema import Message
 
@@ -44,7 +44,7 @@ class Outbox:
         self.now = Instant(0, 0)
         self.effects: list[Effect] = []
         self.local: deque[bytes] = deque()
-        # Envelopes to others by type; records are not counted, they go to whoever comes by.
+        # Envelopes of tasks to others, by type. Records, proofs and ledgers are not counted: they go to whoever comes by.
         self.sent: Counter[str] = Counter()
         self._signer = signer
         self._effect = 0
@@ -73,7 +73,8 @@ class Outbox:
         if peer == self.me:
             self.local.append(data)
         else:
-            self.sent[message.TYPE] += 1
+            if message.TYPE in DIRECT:
+                self.sent[message.TYPE] += 1
             self.effects.append(Send(self.number(), peer, data))
         return Sent(envelope_id(data), data)
 

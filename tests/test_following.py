@@ -28,7 +28,7 @@ from protocol.events import LedgersWanted, Log, MessageReceived, PeerConnected, 
 from protocol.identity import KeySigner
 from protocol.ledger import Entry, make_entry, open_entry
 from protocol.ledger_messages import Entries, Heads, Pull, pack_head
-from protocol.messages import Beacon
+from protocol.messages import DIRECT, Beacon
 from protocol.own_ledger import Origin
 from tests.support import Bench, peers, sent
 from tests.test_ledger import NETWORK, ledger, note, rows
@@ -152,6 +152,17 @@ def test_heads__are_told_so_seldom_however_much_is_written() -> None:
         write(a, 1)
         both.wait(500)
     assert len(sent(a.effects[mark:], Heads)) <= 1 + 20 * 500 // HEADS_EACH_MS
+
+
+def test_talk_of_ledgers__is_not_counted_among_the_messages_of_tasks() -> None:
+    """Whoever compares what was sent with what arrived would take a head on its way for a lost message."""
+    both, (a, b) = club("a", "b")
+    both.connect(a, b)
+    write(b, 3)
+    both.wait(HEADS_EACH_MS)
+    for bench in (a, b):
+        assert bench.core.sent.keys() <= {"beacon", *DIRECT}
+        assert "entries" not in bench.core.received
 
 
 def test_node_without_a_record__is_not_followed() -> None:
