@@ -7,7 +7,6 @@ from pathlib import Path
 
 from node.errors import ExitCode, UserError
 from node.home import read_plain, write_private
-from protocol.constants import RECEIPT_SIZE_MAX
 
 
 def new_file(name: str) -> Path:
@@ -33,13 +32,13 @@ def keep(path: Path, content: str | None) -> None:
     write_private(path, base64.b64decode(content))
 
 
-def read(name: str) -> bytes:
-    """The bytes of a file that may be anything, one more than a receipt may have at most; raises `UserError`."""
+def read_file(name: str, size_max: int) -> bytes:
+    """The bytes of a file that may be anything, one more than `size_max` at most; raises `UserError`."""
     try:
         path = Path(name).expanduser()
         if path.is_dir():
             raise UserError(f"{name} is a directory: name the file in it", ExitCode.USAGE)
-        return read_plain(path, RECEIPT_SIZE_MAX + 1)
+        return read_plain(path, size_max + 1)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {name}", ExitCode.USAGE) from error
     except RuntimeError as error:

@@ -85,6 +85,8 @@ class Replay:
         self.facts: Counter[str] = Counter()
         self.signers: set[bytes] = set()
         self.beacon: Beacon | None = None
+        # The beacon's date, by the requester's clock.
+        self.issued_ms = 0
         self.acknowledged: set[bytes] = set()
         self.views: list[View] = []
         self._network = network
@@ -186,7 +188,7 @@ class Replay:
             raise wrong("is not addressed to all")
         if input_hash(self._step.nonce, self._step.question, beacon.answer, beacon.tokens_max) != beacon.input_hash:
             raise wrong("binds another question than the receipt's")
-        self.beacon = beacon
+        self.beacon, self.issued_ms = beacon, envelope.issued_ms
         task = self.task
         task.phase, task.beacon_id, task.answer_kind = Phase.BIDDING, envelope.id, beacon.answer
         task.requirement = Requirement(beacon.skill, 0)

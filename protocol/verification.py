@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from protocol.citations import Citations
 from protocol.conclusion import outcome_of
 from protocol.constants import ENVELOPE_SIZE_MAX
 from protocol.envelope import open_envelope
@@ -19,7 +20,7 @@ from protocol.identity import peer_id
 from protocol.ledger import open_entry
 from protocol.outcome import Gate
 from protocol.parameters import Parameters
-from protocol.receipt import Receipt, Result, StepReceipt
+from protocol.receipt import Receipt, Result, StepReceipt, receipt_hash
 from protocol.replay import Replay, wrong
 from protocol.task import Task
 
@@ -46,11 +47,14 @@ class Report:
     answer: str | None = None
 
 
-def verify(data: bytes, known: Sequence[Parameters] = ()) -> Report:
-    """What the file shows. `known` are the networks whose parameters the reader has; total, whatever the bytes."""
+def verify(data: bytes, known: Sequence[Parameters] = (), ledgers: Sequence[Sequence[bytes]] = ()) -> Report:
+    """What the file shows. `known` are networks whose parameters the reader has, `ledgers` the entries of exported ledgers.
+
+    Total, whatever the bytes.
+    """
     fault = _fault_in(data)
     try:
-        return _fault_report(fault) if fault is not None else _receipt_report(Receipt.open(data), known)
+        return _fault_report(fault) if fault is not None else _receipt_report(data, known, ledgers)
     except RemoteProtocolError as error:
         return Report("fault" if fault is not None else "receipt", failure=str(error))
 
@@ -78,7 +82,8 @@ def _fault_report(fault: Fault) -> Report:
 # --- Receipts
 
 
-def _receipt_report(receipt: Receipt, known: Sequence[Parameters]) -> Report:
+def _receipt_report(data: bytes, known: Sequence[Parameters], ledgers: Sequence[Sequence[bytes]]) -> Report:
+    receipt = Receipt.open(data)
     if len(receipt.steps) != 1:
         raise wrong(f"a receipt without a plan has one step, this one {len(receipt.steps)}")
     step = StepReceipt.parse(receipt.steps[0])
@@ -89,14 +94,18 @@ def _receipt_report(receipt: Receipt, known: Sequence[Parameters]) -> Report:
         _compare(stated, found)
     parameters = next((each for each in known if each.network == receipt.network), None)
     k_proven, k_asserted = _options(replay, parameters)
+    citations = Citations(receipt.network, ledgers)
+    cited, uncited = _cited(citations, receipt.requester, receipt_hash(data), replay, task, parameters)
     name = "" if parameters is None else f"{parameters.name}, "
     proven = (
         f"{peer_id(receipt.requester)} signed this receipt of task {receipt.task.hex()}, {name}network {receipt.network.hex()}",
         *_proven(replay, task),
         *k_proven,
+        *cited,
         _conclusion(found),
     )
-    return Report("receipt", proven, (*k_asserted, *_asserted(replay, task)), _NOT_PROVABLE, None, step.question, found.answer)
+    asserted = (*k_asserted, *_asserted(replay, task), *uncited)
+    return Report("receipt", proven, asserted, _NOT_PROVABLE, None, step.question, found.answer)
 
 
 def _compare(stated: Result, found: Result) -> None:
@@ -117,6 +126,33 @@ def _options(replay: Replay, parameters: Parameters | None) -> tuple[tuple[str, 
     if rules.options != options:
         raise wrong(f"its view takes skill {skill} for one with K = {options}, and this network says {rules.options}")
     return (f"skill {skill} has K = {options} in revision {replay.beacon.revision} of this network",), ()
+
+
+def _cited(
+    citations: Citations, requester: bytes, hashed: bytes, replay: Replay, task: Task, parameters: Parameters | None
+) -> tuple[list[str], list[str]]:
+    """What the ledgers bear out, and what they do not."""
+    if requester not in citations.authors or replay.beacon is None:
+        return [], ["that its ledger, which is not here, holds the hash of this receipt"]
+    proven, asserted = [], []
+    number = citations.number_of(requester, "receipt", hashed)
+    if number is None:
+        asserted.append("that its ledger holds the hash of this receipt: the part of it that is here does not")
+    else:
+        proven.append(f"its ledger holds the hash of this receipt (entry {number})")
+    before = citations.number_of(requester, "beacon", task.beacon_id)
+    if before is None:
+        asserted.append("that its ledger holds the beacon: the part of it that is here does not")
+        return proven, asserted
+    proven.append(f"its ledger holds the beacon (entry {before}), and what stands there before it was signed before")
+    if task.view is not None and parameters is not None:
+        counts = dict(task.view.counts)
+        found = citations.borne_out(requester, before, task.requirement.skill, counts, parameters, replay.issued_ms)
+        of = _count(len(counts), "bidder")
+        proven.append(f"the counts of {len(found)} of {of} are no better than audits show that are opened in the ledgers here")
+        if len(found) < len(counts):
+            asserted.append(f"the counts of {len(counts) - len(found)} of {of}, which the ledgers here do not bear out")
+    return proven, asserted
 
 
 def _proven(replay: Replay, task: Task) -> list[str]:

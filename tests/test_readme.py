@@ -49,6 +49,8 @@ SESSION: Final[Mapping[str, str]] = {
     "tutti --home /tmp/eve init": r"^recovery key +.*keep it elsewhere",
     "tutti --home /tmp/eve keys rotate": r"^12D3KooW\w+ follows 12D3KooW\w+",
     "tutti --home /tmp/eve keys recover /tmp/eve/local/recovery.key": r"^12D3KooW\w+ follows 12D3KooW\w+",
+    'tutti --home /tmp/bob ask "What is 12 + 30?" --receipt bob.receipt': r"\A42$",
+    "tutti verify bob.receipt": r"\Abob\.receipt holds: a receipt$(?s:.*)^PROVEN: ",
     "tutti --home /tmp/ann network new choir": r"^network file +choir\.json",
     "tutti --home /tmp/ann network show choir.json": r"^network +choir$",
     "tutti --home /tmp/ann run --network choir.json --model text": "",

@@ -8,12 +8,16 @@ import dataclasses
 from node.cli.flags import add_json
 from node.cli.terminal import brief, clean, print_json, print_lines
 from node.errors import ExitCode, UserError
+from node.ledgers import unpack
 from node.networks import load
-from node.receipts import read
+from node.receipts import read_file
+from protocol.constants import RECEIPT_SIZE_MAX
 from protocol.parameters import PRESETS, preset
 from protocol.verification import Report, verify
 
 _SHOWN = 200
+# Four times what a node keeps of its own ledger.
+LEDGER_SIZE_MAX = 1 << 28
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,16 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", metavar="FILE", help="a receipt (`tutti ask --receipt`) or a proof (`tutti peers PEER --proof`)"
     )
     parser.add_argument("--network", metavar="FILE", help="the file of its network, to check the skill's options by as well")
+    parser.add_argument(
+        "--ledger",
+        dest="ledgers",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a ledger (`tutti ledger export`), the requester's or another's, to check the evidence by; repeatable",
+    )
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify it and print what was found; raises `UserError` (exit code 1) with the first thing that does not hold."""
-    data = read(args.file)
+    data = read_file(args.file, RECEIPT_SIZE_MAX)
     known = [preset(name) for name in PRESETS]
     if args.network is not None:
         known.append(load(args.network).parameters)
-    report = verify(data, known)
+    report = verify(data, known, [unpack(read_file(name, LEDGER_SIZE_MAX), name) for name in args.ledgers])
     if args.json:
         print_json({"holds": report.failure is None, **dataclasses.asdict(report)})
     elif report.failure is None:
