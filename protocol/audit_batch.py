@@ -15,7 +15,7 @@ from protocol.answers import is_canonical
 from protocol.ballot import CommitSet, Reveal
 from protocol.constants import ANSWER_SIZE_MAX, AUDIT_BATCH_MAX, CLOCK_SKEW_MS_MAX, REVISION_MAX, ROUNDS_MAX
 from protocol.envelope import Envelope, open_envelope
-from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.errors import RemoteProtocolError
 from protocol.exercises import Exercise
 from protocol.ledger import Entry
 from protocol.messages import input_hash
@@ -166,15 +166,10 @@ def _check_exercise(leaf: Leaf, parameters: Parameters) -> None:
     skill, _, family = leaf.exercise.partition("/")
     if leaf.revision != parameters.revision or rule is None or (skill, family) not in rule.audited_by:
         raise RemoteProtocolError("revision", "audits by other parameters than ours")
-    try:
-        _, exercise = made = make_leaf(
-            parameters, leaf.skill, (skill, family), leaf.difficulty, leaf.seed, leaf.task, leaf.nonce
-        )
-    except LocalProtocolError as error:
-        raise RemoteProtocolError("opening", str(error)) from error
+    made, exercise = make_leaf(parameters, leaf.skill, (skill, family), leaf.difficulty, leaf.seed, leaf.task, leaf.nonce)
     if leaf.gold != exercise.gold:
         raise RemoteProtocolError("opening", "a gold answer that is not the generator's")
-    if leaf != made[0]:
+    if leaf != made:
         raise RemoteProtocolError("opening", "another question than the generator's")
 
 

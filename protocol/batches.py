@@ -21,6 +21,8 @@ from protocol.step import NONCE_SIZE, TASK_SIZE
 
 # Of the largest entry, what the fields around the leaves take at most.
 _ENTRY_OVERHEAD = 1_024
+# And the lengths around each part of a leaf.
+_PART_OVERHEAD = 16
 
 
 @dataclass(slots=True)
@@ -90,10 +92,10 @@ class Batches:
             return
         self._batches.remove(batch)
         # A batch with an audit that nobody answered counts for its author alone, so nobody is shown it.
-        if all(answers.rounds and all(_complete(*each) for each in answers.rounds) for answers in found):
-            body = opening_body(found)
-            if len(canonical.encode(body)) <= ENTRY_SIZE_MAX - _ENTRY_OVERHEAD:
-                self._ledger.append(OPENING, body)
+        whole = all(answers.rounds and all(_complete(*each) for each in answers.rounds) for answers in found)
+        # Nor one with answers longer than any right one, which fit no entry.
+        if whole and sum(map(_size, found)) <= ENTRY_SIZE_MAX - _ENTRY_OVERHEAD:
+            self._ledger.append(OPENING, opening_body(found))
 
     def _draw(self, skill: str) -> tuple[Leaf, Exercise]:
         pairs = self._parameters.skills[skill].audited_by
@@ -118,6 +120,12 @@ def _answers(leaf: Leaf, transcript: Iterable[bytes]) -> Answers:
                 pass
     rounds = ((sets[number], reveals.get(number, {})) for number in sorted(sets))
     return Answers(leaf, tuple((sealed, tuple(opened[peer] for peer in sorted(opened))) for sealed, opened in rounds))
+
+
+def _size(answers: Answers) -> int:
+    """About how much of an entry an opened audit takes, and no less."""
+    parts = [part for sealed, openings in answers.rounds for part in (sealed, *openings)]
+    return len(answers.leaf.data) + _PART_OVERHEAD * (1 + len(parts)) + sum(map(len, parts))
 
 
 def _complete(sealed: bytes, openings: Sequence[bytes]) -> bool:

@@ -9,18 +9,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import exercises
-from protocol.audit_batch import Answers, Leaf, audits_body, make_leaf, opening_body, regrade
+from protocol import canonical, exercises
+from protocol.audit_batch import Answers, Leaf, audits_body, make_leaf, opening_body, opening_root, regrade
 from protocol.ballot import CommitSet, Reveal
+from protocol.batches import Batches
 from protocol.canonical import Value
-from protocol.constants import ANSWER_SIZE_MAX, AUDIT_BATCH_MAX, CLOCK_SKEW_MS_MAX, LIFETIME_MS_MAX, SEATS_DEFAULT
+from protocol.constants import (
+    ANSWER_SIZE_MAX,
+    AUDIT_BATCH_MAX,
+    CLOCK_SKEW_MS_MAX,
+    LIFETIME_MS_MAX,
+    ROUNDS_MAX,
+    SEATS_DEFAULT,
+    TEXT_SIZE_MAX,
+)
 from protocol.envelope import seal
 from protocol.errors import RemoteProtocolError
+from protocol.events import Instant
 from protocol.identity import KeySigner
-from protocol.ledger import Entry, make_entry
+from protocol.ledger import Entry, make_entry, parse_entry
 from protocol.messages import input_hash
+from protocol.outbox import Outbox
+from protocol.own_ledger import Origin, OwnLedger
 from protocol.schema import Message
 from protocol.sealing import commitment
+from simnet.draws import Stream
 from tests.support import PARAMETERS, WALL_MS, peers
 
 AUTHOR, OTHER = peers(2, "author")
@@ -236,3 +249,71 @@ def test_opening__with_any_change_gives_verdicts_or_the_peers_error(data: st.Dat
         return
     assert changed == leaves[0]
     assert len(verdicts) == 6
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        [],
+        {},
+        [leaf().body()],
+        [leaf().body(), {}],
+        [leaf().body(), [[]]],
+        [leaf().body(), [[b"", [1]]]],
+        [leaf().body(), [[1, []]]],
+        [leaf().body(), [[b"", []]] * (ROUNDS_MAX + 1)],
+        [leaf().body(), [], 1],
+    ],
+)
+def test_opening__of_another_form_is_refused(shown: Value) -> None:
+    body: dict[str, Value] = {"leaves": [canonical.encode(shown)], "root": audits_body([leaf()])["root"]}
+    assert refused(*entries([leaf()], body)) == "opening"
+
+
+def test_opening__shows_a_root_or_is_refused() -> None:
+    batch = [right(leaf(1)), right(leaf(2))]
+    _, opening = entries([leaf(1), leaf(2)], opening_body(batch))
+    assert opening_root(opening) == opening.body["root"]
+    for leaves in ([], [canonical.encode({})], [canonical.encode([leaf().body()])]):
+        _, other = entries([leaf(1)], {"leaves": list(leaves), "root": bytes(32)})
+        with pytest.raises(RemoteProtocolError):
+            opening_root(other)
+
+
+# --- A node's own batches
+
+
+def own_batches() -> tuple[Batches, OwnLedger]:
+    outbox = Outbox(AUTHOR, NETWORK)
+    outbox.begin(Instant(1, WALL_MS))
+    ledger = OwnLedger(outbox, Origin())
+    return Batches(outbox, ledger, PARAMETERS, Stream(1, "batches").bytes), ledger
+
+
+def kinds(ledger: OwnLedger) -> list[str]:
+    found = (ledger.chain.get(number) for number in range(ledger.chain.next))
+    return [parse_entry(data).kind for data in found if data is not None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "opened"),
+    [("1", True), ("1" * ANSWER_SIZE_MAX, True), (None, True), ("x" * TEXT_SIZE_MAX, False)],
+    ids=["short", "longest", "abstained", "too long"],
+)
+def test_own_batch__is_opened_if_it_fits_whatever_executors_answer(answer: str | None, opened: bool) -> None:  # noqa: FBT001
+    batches, ledger = own_batches()
+    assert batches.commit(["arith"] * (AUDIT_BATCH_MAX + 1))
+    for _ in range(AUDIT_BATCH_MAX):
+        planned = batches.begin("arith")
+        assert planned is not None
+        set_data, openings = closed(planned.leaf, dict.fromkeys(EXECUTORS, answer))
+        batches.end(planned.leaf.task, [set_data, *openings])
+    assert batches.begin("arith") is None
+    assert kinds(ledger) == ["start", "audits", *(["opening"] if opened else [])]
+
+
+def test_own_batch__knows_its_own_tasks_alone() -> None:
+    batches, ledger = own_batches()
+    assert batches.commit(["arith"])
+    assert batches.end(bytes(16), ()) is None
+    assert kinds(ledger) == ["start", "audits"]

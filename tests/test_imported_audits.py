@@ -9,13 +9,24 @@ import pytest
 
 from protocol.audit_batch import Answers, audits_body, opening_body
 from protocol.canonical import Value
-from protocol.constants import AUDIT_BATCH_MAX, CALIBRATION_MS_MAX, DEADLINE_MS_DEFAULT, EVIDENCE_ONE, IMPORT_MAX
-from protocol.events import AuditsWanted
-from protocol.evidence import Counts
+from protocol.constants import (
+    AUDIT_BATCH_MAX,
+    CALIBRATION_MS_MAX,
+    DEADLINE_MS_DEFAULT,
+    EVIDENCE_ONE,
+    IMPORT_AUTHORS_MAX,
+    IMPORT_MAX,
+    OPEN_BATCHES_MAX,
+)
+from protocol.events import AuditsWanted, Instant
+from protocol.evidence import Counts, EvidenceBook
 from protocol.identity import KeySigner
+from protocol.imports import Imports
 from protocol.ledger import Entry, make_entry
 from protocol.ledger_messages import Entries, Heads, Pull, pack_head
 from protocol.messages import Beacon
+from protocol.openings import Openings
+from protocol.outbox import Outbox
 from simnet.world import World
 from tests.core_bench import QUESTION
 from tests.support import EXPERT, PARAMETERS, WALL_MS, Bench, evidence, failing, liar, peers, record, sent, solver
@@ -109,7 +120,7 @@ def audited(bench: Bench, peer: KeySigner, hits: int, misses: int = 0) -> None:
             bench.core.evidence.add(peer.public_key, "arith", verdict, bench.wall_ms)
 
 
-AUTHOR, SUBJECT = peers(2, "told")
+AUTHOR, OTHER, SUBJECT = peers(3, "told")
 
 
 def test_opened_batch__of_an_author_that_agrees_adds_to_ones_own_audits() -> None:
@@ -254,3 +265,29 @@ def test_network__uses_what_another_found_only_after_agreeing_with_it() -> None:
     assert EVIDENCE_ONE <= added.hits <= IMPORT_MAX * EVIDENCE_ONE
     own = second.core.evidence.audits(subject.key, "arith", WALL_MS)
     assert own + added.hits // EVIDENCE_ONE >= 10 > own
+
+
+def test_commitments__that_nobody_opens_are_bounded() -> None:
+    outbox = Outbox(AUTHOR, PARAMETERS.network)
+    outbox.begin(Instant(1, WALL_MS))
+    imports = Imports(EvidenceBook(), OTHER.public_key)
+    openings = Openings(outbox, PARAMETERS, imports, lambda *_: None)
+    batch = honest(AUTHOR)[0]
+    _, audits, opening = ledger(AUTHOR, [batch])
+
+    def unopened(author: bytes, number: int) -> Entry:
+        return replace(audits, author=author, body={"count": 1, "root": number.to_bytes(32, "big")})
+
+    openings.take(audits)
+    for number in range(OPEN_BATCHES_MAX):
+        openings.take(unopened(AUTHOR.public_key, number))
+    openings.take(opening)
+    assert imports.authors() == []
+    openings.take(audits)
+    for number in range(IMPORT_AUTHORS_MAX):
+        openings.take(unopened(number.to_bytes(32, "big"), number))
+    openings.take(opening)
+    assert imports.authors() == []
+    openings.take(audits)
+    openings.take(opening)
+    assert imports.authors() == [AUTHOR.public_key]
