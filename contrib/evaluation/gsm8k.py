@@ -32,6 +32,8 @@ OPTIONS = 11
 """K: wrong answers of these models scatter over about ten."""
 COLLUDERS = 16
 SHARES = (100, 75, 50, 25, 10)
+THINKING = 25
+"""The share on which colluders lie who are else good voters by themselves: there one voice for all has its price."""
 _SKILL = "math"
 
 
@@ -128,24 +130,36 @@ def _mean(values: Sequence[float]) -> float:
 def with_colluders(questions: Sequence[Question], share: int) -> list[Question]:
     """COLLUDERS more voters, who lie together on `share` per cent of the questions and else answer like the best voter."""
     best = best_single(questions)
-    return [
-        Question(each.id, each.gold, (*each.answers, *(COLLUDERS * (_joint(each, share, each.answers[best]),))))
-        for each in questions
-    ]
+    return [_joined(each, COLLUDERS * (each.answers[best],), share) for each in questions]
 
 
-def _joint(question: Question, share: int, otherwise: str | None) -> str | None:
-    draw = int.from_bytes(hashlib.sha256(f"collude {question.id}".encode()).digest()[:8], "big")
-    return f"{int(draw >> 32) % 1_000 + 1}.5" if draw % 100 < share else otherwise
+def with_thinkers(questions: Sequence[Question], share: int) -> list[Question]:
+    """The same, but else each answers by itself, as often right as the best voter; wrong answers scatter over ten."""
+    right = sum(question.answers[best_single(questions)] == question.gold for question in questions)
+    found = []
+    for each in questions:
+        draws = [_draw(f"think {number} {each.id}") for number in range(COLLUDERS)]
+        said = [each.gold if draw % len(questions) < right else f"{(draw >> 32) % 10}.25" for draw in draws]
+        found.append(_joined(each, said, share))
+    return found
 
 
-def attack(questions: Sequence[Question], share: int, *, known_to_audits: bool = True) -> dict[str, list[float]]:
-    """Accuracy on each split with the colluders' votes counted by cluster, and one by one."""
-    voters = len(questions[0].answers)
-    crowd = with_colluders(questions, share)
+def _joined(question: Question, otherwise: Sequence[str | None], share: int) -> Question:
+    draw = _draw(f"collude {question.id}")
+    lie = f"{(draw >> 32) % 1_000 + 1}.5"
+    said = [lie if draw % 100 < share else own for own in otherwise]
+    return Question(question.id, question.gold, (*question.answers, *said))
+
+
+def _draw(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def attack(crowd: Sequence[Question], audits_of: int | None = None) -> dict[str, list[float]]:
+    """Accuracy on each split with the votes of `crowd` counted by cluster and one by one; audits know the first voters."""
     found: dict[str, list[float]] = {"clusters": [], "alone": []}
     for known, asked in splits(crowd):
-        ours = audited(known, len(crowd[0].answers) if known_to_audits else voters)
+        ours = audited(known, audits_of or len(crowd[0].answers))
         for name, way in (("clusters", ours), ("alone", ours.apart())):
             found[name].append(_right(way.answers(asked), asked))
     return found
@@ -155,8 +169,11 @@ def report(questions: Sequence[Question]) -> dict[str, Any]:
     """Everything that is printed."""
     scores = policies(questions)
     honest = scores["tutti"]
-    attacks: dict[str, dict[str, list[float]]] = {f"lie on {share} %": attack(questions, share) for share in SHARES}
-    attacks["newcomers, lie on 100 %"] = attack(questions, 100, known_to_audits=False)
+    attacks: dict[str, dict[str, list[float]]] = {
+        f"lie on {share} %": attack(with_colluders(questions, share)) for share in SHARES
+    }
+    attacks["newcomers, lie on 100 %"] = attack(with_colluders(questions, 100), len(questions[0].answers))
+    attacks[f"lie on {THINKING} %, else by themselves"] = attack(with_thinkers(questions, THINKING))
     return {
         "questions": len(questions),
         "splits": SPLITS,
