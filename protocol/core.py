@@ -542,9 +542,9 @@ class Core:
             self._succeed(entry.author, entry.body["statement"])
         elif entry.kind in (START, SNAPSHOT):
             # The first entry may be that of the new key, or that of the old one, which another's statement waited for.
-            for author in self.followed.authors():
-                chain = self.followed.get(author)
-                statement = chain.summary.succession if chain is not None else b""
+            told = {author: self.followed.get(author) for author in self.followed.authors()}
+            statements = {author: chain.summary.succession for author, chain in told.items() if chain is not None}
+            for author, statement in (statements | {self.me: self.ledger.succession}).items():
                 if statement and entry.author in (author, old_key(statement)):
                     self._succeed(author, statement)
 

@@ -51,6 +51,11 @@ class OwnLedger:
         self._waiting: deque[tuple[str, Mapping[str, Value]]] = deque()
 
     @property
+    def succession(self) -> bytes:
+        """The statement by which this node's key follows another; empty for none."""
+        return self._origin.succession
+
+    @property
     def head(self) -> tuple[int, bytes]:
         """Number and id of the last entry; -1 and zeros before the first."""
         last = self.chain.head
