@@ -164,6 +164,7 @@ class Receipt(Message):
     @classmethod
     def open(cls, data: bytes) -> Self:
         """The receipt in a file, its signature verified and nothing else; raises `RemoteProtocolError`."""
+        # specs/11-receipt.md: "The file has at most RECEIPT_SIZE_MAX bytes"
         if not SIGNATURE_SIZE < len(data) <= RECEIPT_SIZE_MAX:
             raise RemoteProtocolError("size", f"a receipt has {SIGNATURE_SIZE} to {RECEIPT_SIZE_MAX} bytes, not {len(data)}")
         payload = data[SIGNATURE_SIZE:]

@@ -186,6 +186,7 @@ class Replay:
     def _on_beacon(self, envelope: Envelope, beacon: Beacon) -> None:
         if envelope.to != BEACONS:
             raise wrong("is not addressed to all")
+        # specs/11-receipt.md: "question and nonce give its `input_hash`."
         if input_hash(self._step.nonce, self._step.question, beacon.answer, beacon.tokens_max) != beacon.input_hash:
             raise wrong("binds another question than the receipt's")
         self.beacon, self.issued_ms = beacon, envelope.issued_ms
@@ -204,6 +205,7 @@ class Replay:
         bid = self.task.bids.get(envelope.to) if isinstance(envelope.to, bytes) else None
         if bid is None or bid.id != ack.bid:
             raise wrong("acknowledges no bid of its recipient")
+        # specs/11-receipt.md: "stands before all awards."
         if self.task.phase is not Phase.BIDDING:
             raise wrong("acknowledges a bid after the awards, which only bids before them are promised")
         self.acknowledged.add(bid.bidder)
@@ -243,6 +245,7 @@ class Replay:
             if bid is None or bid.id != bid_id:
                 raise wrong(f"names a view with a bid of {_short(bidder)} that is not in the receipt before it")
             bids.append(bid)
+        # specs/11-receipt.md: "for bids that stand before it and for every bid acknowledged"
         for bidder in sorted(self.acknowledged - ids.keys()):
             raise wrong(f"names a view without the bid of {_short(bidder)}, which was acknowledged")
         if task.view is not None:
@@ -272,6 +275,7 @@ class Replay:
 
     def _check_turn(self, bid: ReceivedBid) -> None:
         left = self._left()
+        # specs/11-receipt.md: "Who is awarded is the first who has no award yet and is not gone"
         if not left or left[0].bidder != bid.bidder:
             turn = f"{_short(left[0].bidder)} was" if left else "nobody was"
             raise wrong(f"goes to {_short(bid.bidder)} where {turn} next by the view that it names")
@@ -346,6 +350,8 @@ class Replay:
                 raise wrong(f"seals round {sealed.round} where {self.task.round} was open")
             bound = {seat.peer: seat for seat in self.task.seats if seat.state is SeatState.COMMITTED}
             members = dict(sealed.members)
+            # specs/11-receipt.md: "The first `commit_set` of the open round holds exactly the commitments that stand, and opens
+            # the next one"
             for peer in sorted(bound.keys() | members.keys()):
                 commit = bound[peer].commit if peer in bound else None
                 if commit is None or members.get(peer) != commit.commitment:
@@ -444,6 +450,7 @@ class Replay:
         if self._duties or self._revisions:
             raise wrong("somebody was not asked for a judgement or a revision, and the others were")
         for seat in task.seats:
+            # specs/11-receipt.md: "In the end no seat is open."
             if seat.open:
                 raise wrong(f"it ended while {_short(seat.peer)} had seat {seat.number}")
         if len(self._step.views) != len(self.views):

@@ -90,6 +90,8 @@ def _receipt_report(data: bytes, known: Sequence[Parameters], ledgers: Sequence[
     replay = Replay(receipt.network, receipt.requester, receipt.task, step)
     task = replay.run()
     found = Result.of(outcome_of(task, step.reason, 0))
+    # specs/11-receipt.md: "The result of the step, and of the task, is the one that follows from the openings, the weights of
+    # the last view and its clusters"
     for stated in (Result.parse(step.result), Result.parse(receipt.result)):
         _compare(stated, found)
     parameters = next((each for each in known if each.network == receipt.network), None)

@@ -16,6 +16,9 @@ import pytest
 
 from contrib.setup import javascript
 from contrib.vectors.__main__ import DIRECTORY, SUBJECTS
+from protocol.receipt import receipt_hash
+from tests.core_bench import GOLD, QUESTION
+from tests.test_receipts import made
 
 NODE_JS: Final = shutil.which("node")
 PATIENCE_S: Final = 120
@@ -69,3 +72,15 @@ def test_conformance__the_independent_reader_notices_what_differs(subject: str, 
     assert {(row["operation"], row["name"]) for row in found["different"]} == {
         (case["operation"], case["name"]) for case in vectors["cases"]
     }
+
+
+@pytest.mark.skipif(_missing() is not None, reason=str(_missing()))
+def test_conformance__the_independent_reader_verifies_the_receipt_of_a_core(tmp_path: Path) -> None:
+    data = made()[0]
+    output = {"hash": {"$hex": receipt_hash(data).hex()}, "question": QUESTION, "answer": GOLD}
+    holds = {"operation": "receipt_file", "name": "holds", "input": {"data": {"$hex": data.hex()}}, "output": output}
+    other = data[:-1] + bytes([data[-1] ^ 1])
+    refused = {"operation": "receipt_file", "name": "changed", "input": {"data": {"$hex": other.hex()}}, "code": "receipt"}
+    (tmp_path / "receipts.json").write_text(json.dumps({"document": "", "cases": [holds, refused]}), encoding="utf-8")
+    code, (found,) = _reader(tmp_path)
+    assert (code, found["different"]) == (0, [])

@@ -14,7 +14,7 @@ QUOTATION: Final = re.compile(r'specs/([\w.-]+\.md): "([^"]+)"')
 # What decides alike on every node: each of these quotes the rules that it keeps.
 QUOTING: Final = (
     *("allocation", "answers", "canonical", "clusters", "envelope", "evidence", "faults", "identity", "ledger", "merkle"),
-    *("plan", "sealing", "stopping", "succession", "trust", "vote"),
+    *("plan", "receipt", "replay", "sealing", "stopping", "succession", "trust", "verification", "vote"),
 )
 
 

@@ -133,8 +133,8 @@ class Reader {
   }
 }
 
-export function decode(data) {
-  demand(data.length <= SIZE_MAX, "size");
+export function decode(data, sizeMax = SIZE_MAX) {
+  demand(data.length <= sizeMax, "size");
   const reader = new Reader(data);
   const value = reader.value(0);
   // Long forms, keys out of order or twice and bytes left over all differ from what would have been written.

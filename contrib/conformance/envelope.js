@@ -45,9 +45,13 @@ export function open({ data, network, key, wall_ms: wall }) {
   return found;
 }
 
+export function checkLifetime(found) {
+  demand(found.expires_ms - found.issued_ms <= lifetimeMax(found.type), "lifetime");
+}
+
 export function checkTimes(found, wall) {
   const skew = limit("CLOCK_SKEW_MS_MAX");
-  demand(found.expires_ms - found.issued_ms <= lifetimeMax(found.type), "lifetime");
+  checkLifetime(found);
   demand(found.issued_ms <= wall + skew, "future");
   demand(found.expires_ms > wall - skew, "expired");
 }

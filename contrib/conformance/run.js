@@ -14,27 +14,29 @@ import { operations as identity } from "./identity.js";
 import { operations as ledger } from "./ledger.js";
 import { operations as network } from "./network.js";
 import { operations as plans } from "./plans.js";
+import { operations as receipts } from "./receipt.js";
 import { Refusal } from "./refusal.js";
 import { operations as vote } from "./vote.js";
 
 const VECTORS = process.argv[2] ? pathToFileURL(`${process.argv[2]}/`) : new URL("../../specs/vectors/", import.meta.url);
-const SUBJECTS = { audits, award, capability, encoding, envelope, evidence, faults, identity, ledger, messages, network, plans, vote };
+const SUBJECTS = { audits, award, capability, encoding, envelope, evidence, faults, identity, ledger, messages, network, plans, receipts, lies: receipts, vote };
 // The generators are given by their examples and not in words, so there is no text to write them from.
 const NOT_IN_WORDS = ["generators"];
 // What the package gives back changed or not at all, though it is MessagePack.
 const NOT_OF_THE_PACKAGE = ["a long string after a byte order mark", "a key with another meaning elsewhere"];
 
 // A value of the vectors' JSON (specs/00-conventions.md) as this reader holds it.
-function value(json) {
+function value(json, shared) {
   if (typeof json === "number") return BigInt(json);
-  if (Array.isArray(json)) return json.map(value);
+  if (Array.isArray(json)) return json.map((item) => value(item, shared));
   if (json === null || typeof json !== "object") return json;
   if ("$hex" in json) return Buffer.from(json.$hex, "hex");
+  if ("$shared" in json) return Buffer.from(shared[json.$shared], "hex");
   if ("$integer" in json) return BigInt(json.$integer);
   if ("$repeat" in json) {
     return Buffer.concat(json.$repeat.map(([part, times]) => Buffer.from(part.repeat(times), "hex")));
   }
-  return new Map(Object.entries(json).map(([key, item]) => [key, value(item)]));
+  return new Map(Object.entries(json).map(([key, item]) => [key, value(item, shared)]));
 }
 
 // One text for equal values, whatever holds them.
@@ -48,20 +50,20 @@ function shown(held) {
   return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${shown(item)}`).sort().join(",")}}`;
 }
 
-function result(operation, input) {
+function result(operation, input, shared) {
   try {
-    return `output ${shown(operation(Object.fromEntries(value(input))))}`;
+    return `output ${shown(operation(Object.fromEntries(value(input, shared))))}`;
   } catch (error) {
     if (error instanceof Refusal) return `code ${error.code}`;
     throw error;
   }
 }
 
-function differences(subject, { cases }) {
+function differences(subject, { cases, shared }) {
   const found = [];
   for (const { operation, name, input, output, code } of cases) {
-    const wanted = code === undefined ? `output ${shown(value(output))}` : `code ${code}`;
-    const made = SUBJECTS[subject][operation] ? result(SUBJECTS[subject][operation], input) : "no such operation";
+    const wanted = code === undefined ? `output ${shown(value(output, shared))}` : `code ${code}`;
+    const made = SUBJECTS[subject][operation] ? result(SUBJECTS[subject][operation], input, shared) : "no such operation";
     if (made !== wanted) found.push({ operation, name, made: made.slice(0, 400), wanted: wanted.slice(0, 400) });
     if (operation === "encode" && made === wanted && !NOT_OF_THE_PACKAGE.includes(name)) {
       const other = shown(decodeWithPackage(value(output), { useBigInt64: true }));

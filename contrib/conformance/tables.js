@@ -108,6 +108,19 @@ export function typesOfMessages() {
   return new Map(rows.flatMap(([types, to, name]) => types.match(/\w+/g).map((type) => [type, { to, name }])));
 }
 
+// What follows from each state of a seat by each event: 08-execution.md.
+export function seatTable() {
+  const { header, rows } = [...tables(document("08-execution.md"))].find((each) => each.header.startsWith("state, "));
+  const events = header.split(", ").slice(1);
+  return new Map(rows.map(([state, ...cells]) => [state, new Map(events.map((event, place) => [event, cells[place]]))]));
+}
+
+// K of a skill of the presets, undefined for another: 05-capability.md.
+export function skillOptions(skill) {
+  const row = table("05-capability.md", "skill, answer, K, tokens_max").find(([name]) => name === skill);
+  return row && BigInt(row[2]);
+}
+
 // A body has exactly the fields of its type, each by its rule.
 export function checkBody(fields, body) {
   demand(body instanceof Map && body.size === fields.size && [...fields.keys()].every((name) => body.has(name)), "fields");

@@ -94,13 +94,12 @@ function supported(task, votes, count) {
   return support.sort(([first, a], [second, b]) => (a === b ? Buffer.compare(tie(task, first), tie(task, second)) : a > b ? -1 : 1));
 }
 
-export function tally({ task, votes: heard, silent }) {
-  const votes = asVotes(heard);
+export function tallyOf(task, votes, silent) {
   const cast = votes.filter((vote) => vote.answer !== null);
   const earned = isEarned(votes);
   const support = supported(task, votes, (vote) => (earned ? vote.weight : 1n));
   const total = support.reduce((sum, [, each]) => sum + each, 0n);
-  const asked = [...votes, ...asVotes(silent)];
+  const asked = [...votes, ...silent];
   const weighs = asked.some((vote) => vote.weight > 0n) ? (vote) => vote.weight : () => 1n;
   const askedFor = together(asked, weighs);
   return {
@@ -114,8 +113,7 @@ export function tally({ task, votes: heard, silent }) {
   };
 }
 
-function decided({ task, votes: heard, owed: rows }) {
-  const [votes, owed] = [asVotes(heard), asVotes(rows)];
+export function isDecided(task, votes, owed) {
   if (!owed.length) return true;
   if (!votes.some((vote) => vote.answer !== null)) return false;
   const earned = isEarned(votes);
@@ -129,8 +127,7 @@ function decided({ task, votes: heard, owed: rows }) {
   });
 }
 
-function alone({ committee: rows, means }) {
-  const committee = asVotes(rows);
+export function aloneAmong(committee, means) {
   if (committee.length < 2) return null;
   const best = committee.reduce((place, vote, other) => (vote.weight > committee[place].weight ? other : place), 0);
   const others = committee.filter((_, place) => place !== best);
@@ -139,9 +136,16 @@ function alone({ committee: rows, means }) {
   return weight > together(others, (vote) => vote.weight) || isReliable ? best : null;
 }
 
-function isChecked({ acknowledgements }) {
+export function isChecked(acknowledgements) {
   const drawn = sha256(domain("tutti/gate/1"), ...acknowledgements.map((data) => data.subarray(0, 64)));
   return drawn.readBigUInt64BE() % limit("GATE_CHECK") === 0n;
 }
 
-export const operations = { answer, commitment, tally, decided, alone, is_checked: isChecked };
+export const operations = {
+  answer,
+  commitment,
+  tally: ({ task, votes, silent }) => tallyOf(task, asVotes(votes), asVotes(silent)),
+  decided: ({ task, votes, owed }) => isDecided(task, asVotes(votes), asVotes(owed)),
+  alone: ({ committee, means }) => aloneAmong(asVotes(committee), means),
+  is_checked: ({ acknowledgements }) => isChecked(acknowledgements),
+};

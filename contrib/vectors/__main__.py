@@ -17,9 +17,11 @@ from contrib.vectors import (
     generators,
     identity,
     ledger,
+    lies,
     messages,
     network,
     plans,
+    receipts,
     vote,
 )
 from contrib.vectors.form import render
@@ -42,6 +44,8 @@ SUBJECTS: Final[dict[str, ModuleType]] = {
         network,
         generators,
         faults,
+        receipts,
+        lies,
     )
 }
 
@@ -49,7 +53,7 @@ SUBJECTS: Final[dict[str, ModuleType]] = {
 def text_of(subject: str) -> str:
     """The text of one file."""
     module = SUBJECTS[subject]
-    return render(module.DOCUMENT, module.OPERATIONS, module.cases())
+    return render(module.DOCUMENT, module.OPERATIONS, module.cases(), share=hasattr(module, "SHARED"))
 
 
 def main() -> None:

@@ -1,0 +1,408 @@
+// Receipts, gone through again as a verifier does: specs/11-receipt.md. The numbers in comments are those of its list.
+
+import { allocate, inputHash } from "./award.js";
+import { decode, encode } from "./encoding.js";
+import { checkBodyOf, checkLifetime, read } from "./envelope.js";
+import { mean, weight } from "./evidence.js";
+import { domain, sha256, verify } from "./identity.js";
+import { Refusal, demand } from "./refusal.js";
+import { limit, seatTable, skillOptions } from "./tables.js";
+import { aloneAmong, commitment, isCanonical, isChecked, isDecided, tallyOf } from "./vote.js";
+
+const DOMAIN = domain("tutti/receipt/1");
+// The preset network `dev`, whose parameters this verifier has (10-network.md).
+const DEV = sha256(domain("tutti/network/1"), encode(new Map([["name", "dev"], ["founder", Buffer.alloc(32)], ["nonce", Buffer.alloc(16)]])));
+const SEAT = seatTable();
+const OPEN = ["offered", "accepted", "committed", "sealed"];
+const BY_REQUESTER = ["beacon", "bid_ack", "award", "cancel", "commit_set"];
+const TO_REQUESTER = ["bid", "accept", "decline", "commit", "reveal"];
+
+const holds = (truth, what) => demand(truth, "receipt", what);
+const hex = (bytes) => bytes.toString("hex");
+const same = (first, second) => encode(first).equals(encode(second));
+
+// --- 1: the fields and their forms
+
+const isBytes = (size) => (value) => Buffer.isBuffer(value) && value.length === size;
+const isBetween = (low, high) => (value) => typeof value === "bigint" && value >= low && value <= high;
+const isText = (low, high) => (value) => {
+  if (typeof value !== "string") return false;
+  const size = BigInt(Buffer.byteLength(value));
+  return size >= low && size <= high;
+};
+const isOf = (...choices) => (value) => choices.includes(value);
+const isListOf = (item, most) => (value) => Array.isArray(value) && BigInt(value.length) <= most && value.every(item);
+const isRow = (...items) => (value) => Array.isArray(value) && value.length === items.length && items.every((is, at) => is(value[at]));
+const isBlob = (most) => (value) => Buffer.isBuffer(value) && value.length > 0 && BigInt(value.length) <= most;
+const isBoolean = (value) => typeof value === "boolean";
+const isMap = (value) => value instanceof Map;
+
+const RESULT = {
+  outcome: isOf("no bids", "deadline", "all failed", "unearned", "answered"),
+  voted: isBoolean,
+  answer: (value) => value === null || isText(0n, limit("TEXT_SIZE_MAX"))(value),
+  earned: isBoolean,
+  margin: isBetween(0n, 1000n),
+  support: isListOf(isRow(isText(0n, limit("TEXT_SIZE_MAX")), isBetween(0n, 1n << 53n)), limit("AWARDS_MAX")),
+  dissent: isBetween(0n, limit("AWARDS_MAX")),
+  abstained: isBetween(0n, limit("AWARDS_MAX")),
+  coverage: isBetween(0n, 1000n),
+};
+const STEP = {
+  plan: isBetween(0n, 15n),
+  step: isBetween(0n, 63n),
+  question: isText(1n, limit("QUESTION_SIZE_MAX")),
+  nonce: isBytes(32),
+  transcript: isListOf(isBlob(limit("ENVELOPE_SIZE_MAX") + 64n), limit("TRANSCRIPT_MAX")),
+  views: isListOf(isBlob(limit("ENVELOPE_SIZE_MAX")), limit("AWARDS_MAX")),
+  notes: isListOf(
+    isRow(isBetween(0n, limit("TRANSCRIPT_MAX")), isOf("gone", "expired", "lost", "unneeded"), isBytes(32)),
+    limit("NOTES_MAX"),
+  ),
+  reason: isOf("settled", "no_bids", "deadline"),
+  result: isMap,
+};
+const RECEIPT = {
+  network: isBytes(32),
+  requester: isBytes(32),
+  task: isBytes(16),
+  salt: isBytes(32),
+  made_ms: isBetween(0n, 1n << 53n),
+  steps: isListOf(isMap, limit("RECEIPT_STEPS_MAX")),
+  result: isMap,
+};
+
+function fieldsOf(rules, map) {
+  const names = Object.keys(rules);
+  holds(isMap(map) && map.size === names.length && names.every((name) => map.has(name)), "fields");
+  for (const name of names) holds(rules[name](map.get(name)), name);
+  return Object.fromEntries(map);
+}
+
+// --- 5: the views
+
+function parseView(data) {
+  const map = decode(data);
+  const { bids: rows, newcomer_seats: newcomers, options } = fieldsOf({
+    bids: isListOf(
+      isRow(isBytes(32), isBytes(32), isBetween(0n, 1n << 53n), isBetween(0n, 1n << 53n), isBetween(-1n, 1n << 53n)),
+      1n << 53n,
+    ),
+    newcomer_seats: isBetween(0n, 0n),
+    options: isBetween(2n, limit("OPTIONS_MAX")),
+  }, map);
+  const found = rows.map(([id, bidder, hits, misses, cluster]) => ({ id, bidder, hits, misses, cluster }));
+  holds(found.every((row, at) => at === 0 || Buffer.compare(found[at - 1].bidder, row.bidder) < 0), "rows in order");
+  return { rows: found, options, newcomers };
+}
+
+class Replay {
+  constructor(receipt, step) {
+    Object.assign(this, { receipt, step, beacon: null, bids: new Map(), acks: new Map(), gone: new Set(), seen: new Set() });
+    Object.assign(this, { seats: [], view: null, viewsUsed: 0, queue: [], asked: 0, isAlone: false, isWidened: false, further: 0 });
+    Object.assign(this, { round: 0n, sets: new Map(), hasStopped: false });
+  }
+
+  run() {
+    const { notes, transcript } = this.step;
+    holds(notes.every(([place], at) => at === 0 || notes[at - 1][0] <= place), "notes in order");
+    const left = [...notes];
+    transcript.forEach((data, number) => {
+      while (left.length && left[0][0] <= BigInt(number)) this.note(left.shift());
+      this.take(this.open(data));
+    });
+    left.forEach((note) => this.note(note));
+    this.end();
+  }
+
+  // 2
+  open(data) {
+    const envelope = read(data);
+    holds(envelope.network.equals(this.receipt.network), "network");
+    const isFromRequester = BY_REQUESTER.includes(envelope.type);
+    holds(isFromRequester || TO_REQUESTER.includes(envelope.type), "type");
+    holds(!this.seen.has(hex(envelope.id)), "twice");
+    this.seen.add(hex(envelope.id));
+    checkLifetime(envelope);
+    checkBodyOf(envelope.type, envelope.body);
+    const party = isFromRequester ? envelope.sender : envelope.to;
+    holds(Buffer.isBuffer(party) && party.equals(this.receipt.requester), "requester");
+    const body = Object.fromEntries(envelope.body);
+    holds(body.task.equals(this.receipt.task) && body.plan === this.step.plan && body.step === this.step.step, "step");
+    return { ...body, message: envelope.body, type: envelope.type, id: envelope.id, by: envelope.sender, to: envelope.to, data };
+  }
+
+  take(said) {
+    holds((this.beacon === null) === (said.type === "beacon"), "one beacon, first");
+    const handlers = { beacon: "onBeacon", bid: "onBid", bid_ack: "onAck", award: "onAward", commit_set: "onSet" };
+    this[handlers[said.type] ?? "onLease"](said);
+  }
+
+  // 3
+  onBeacon(said) {
+    holds(said.to === "beacons", "to all");
+    const { question, nonce } = this.step;
+    holds(inputHash({ nonce, question, answer: said.answer, tokens_max: said.tokens_max }).equals(said.input_hash), "question");
+    this.beacon = said;
+  }
+
+  // 4
+  onBid(said) {
+    holds(said.beacon.equals(this.beacon.id) && !this.bids.has(hex(said.by)), "bid");
+    this.bids.set(hex(said.by), { id: said.id, bidder: said.by, queued: said.queued, slots: said.slots });
+  }
+
+  bidOf(key) {
+    return Buffer.isBuffer(key) ? this.bids.get(hex(key)) : undefined;
+  }
+
+  onAck(said) {
+    const bid = this.bidOf(said.to);
+    holds(bid && bid.id.equals(said.bid) && this.seats.length === 0, "acknowledgement");
+    this.acks.set(hex(said.to), said.data);
+  }
+
+  // 5
+  onAward(said) {
+    const bid = this.bidOf(said.to);
+    holds(bid && said.beacon.equals(this.beacon.id) && said.bid.equals(bid.id), "bid of the recipient");
+    holds(said.question === this.step.question && said.nonce.equals(this.step.nonce), "question");
+    holds(!this.seats.some((seat) => seat.peer.equals(said.to)), "awarded already");
+    holds(BigInt(this.seats.length) < limit("AWARDS_MAX"), "too many awards");
+    this.lookAt(said.view);
+    const left = this.left();
+    holds(left.length && left[0].bidder.equals(said.to), "turn");
+    this.checkSeat(said, bid);
+    this.seats.push({ number: Number(said.seat), peer: said.to, award: said.id, state: "offered", commit: null, answer: undefined });
+  }
+
+  lookAt(named) {
+    if (this.view && this.view.hash.equals(named)) return;
+    const data = this.step.views.find((each) => sha256(domain("tutti/view/1"), each).equals(named));
+    holds(data, "a view of the receipt");
+    const view = { ...parseView(data), hash: named };
+    const rows = new Map(view.rows.map((row) => [hex(row.bidder), row]));
+    holds(view.rows.every((row) => this.bidOf(row.bidder)?.id.equals(row.id)), "rows of bids before it");
+    holds([...this.acks.keys()].every((key) => rows.has(key)), "every bid acknowledged");
+    if (this.view) {
+      holds(this.left().length === 0 && view.options === this.view.options, "another view while somebody is left");
+      const isKept = (row) => {
+        const now = rows.get(hex(row.bidder));
+        return now && now.hits === row.hits && now.misses === row.misses && now.cluster === row.cluster;
+      };
+      holds(this.view.rows.every(isKept), "what the view before said");
+    }
+    this.view = { ...view, byBidder: rows };
+    this.viewsUsed += 1;
+    this.rank(view);
+  }
+
+  // 6
+  rank(view) {
+    const free = view.rows.filter((row) => !this.gone.has(hex(row.bidder))).map((row) => ({ ...row, ...this.bidOf(row.bidder) }));
+    const { seats, reserves } = allocate(this.beacon.id, limit("SEATS_DEFAULT"), view.options, 0n, free);
+    this.queue = [...seats, ...reserves];
+    if (this.viewsUsed > 1) return;
+    const first = this.askedAtOnce(seats);
+    this.asked = first.length;
+    this.queue = [...first, ...this.queue.filter((bid) => !first.includes(bid))];
+  }
+
+  askedAtOnce(committee) {
+    if (this.beacon.answer === "text") return committee.slice(0, 1);
+    const votes = committee.map((bid) => this.voteOf(bid.bidder, null));
+    const means = committee.map((bid) => mean(this.view.options, bid.hits, bid.misses));
+    const place = aloneAmong(votes, means);
+    if (place === null) return committee;
+    const acks = [...this.acks.keys()].sort().map((key) => this.acks.get(key));
+    if (isChecked(acks)) return committee;
+    this.isAlone = true;
+    return [committee[place]];
+  }
+
+  left() {
+    return this.queue.filter(({ bidder }) => !this.gone.has(hex(bidder)) && !this.seats.some((seat) => seat.peer.equals(bidder)));
+  }
+
+  weightOf(peer) {
+    const { hits, misses } = this.view.byBidder.get(hex(peer));
+    return weight(this.view.options, hits, misses);
+  }
+
+  voteOf(peer, answer) {
+    const { cluster } = this.view.byBidder.get(hex(peer));
+    return { peer, answer, weight: this.weightOf(peer), cluster: cluster === -1n ? null : cluster };
+  }
+
+  votes() {
+    return this.seats.filter((seat) => seat.answer !== undefined).map((seat) => this.voteOf(seat.peer, seat.answer));
+  }
+
+  owed(seats) {
+    return seats.filter((seat) => OPEN.includes(seat.state)).map((seat) => this.voteOf(seat.peer, null));
+  }
+
+  // 7
+  checkSeat(said, bid) {
+    const number = Number(said.seat);
+    const numbers = new Set(this.seats.map((seat) => seat.number));
+    if (numbers.has(number)) {
+      const held = this.seats.filter((seat) => seat.number === number).at(-1);
+      holds(held.state === "failed" || held.answer === null, "a seat that is held");
+      if (this.isAlone) [this.isAlone, this.isWidened, this.asked] = [false, true, Number(limit("SEATS_DEFAULT"))];
+      return;
+    }
+    holds(number === numbers.size, "the next seat");
+    if (numbers.size < this.asked) return;
+    const votes = this.votes();
+    const { earned, margin } = tallyOf(this.receipt.task, votes, []);
+    holds(earned && margin < limit("MARGIN_THIN"), "a thin margin");
+    holds(isDecided(this.receipt.task, votes, this.owed(this.seats.filter((seat) => seat.number < this.asked))), "owed");
+    holds(BigInt(this.further) < limit("EXTRA_SEATS_MAX") && this.weightOf(bid.bidder) > 0n, "a further seat");
+    this.further += 1;
+  }
+
+  // 8
+  move(seat, event) {
+    const next = SEAT.get(seat.state)?.get(event);
+    holds(next, `${event} of a seat that is ${seat.state}`);
+    seat.state = next;
+  }
+
+  onLease(said) {
+    const seat = this.seats.find((each) => each.award.equals(said.award));
+    holds(seat && seat.peer.equals(said.type === "cancel" ? said.to : said.by), "the award's holder");
+    if (said.type === "commit") this.onCommit(seat, said);
+    else if (said.type === "reveal") this.onReveal(seat, said);
+    else if (said.type !== "cancel") this.move(seat, said.type);
+  }
+
+  onCommit(seat, said) {
+    holds(said.round === this.round, "the open round");
+    this.move(seat, "commit");
+    seat.commit = said;
+  }
+
+  onSet(said) {
+    const known = this.sets.get(said.round);
+    if (known) {
+      holds(same(known, said.members), "an equal set");
+    } else {
+      holds(said.round === this.round, "the open round");
+      const bound = this.seats.filter((seat) => seat.state === "committed");
+      const rows = bound.map((seat) => [seat.peer, seat.commit.commitment]).sort(([a], [b]) => Buffer.compare(a, b));
+      holds(same(rows, said.members), "exactly the commitments that stand");
+      this.sets.set(said.round, said.members);
+      this.round += 1n;
+      bound.forEach((seat) => this.move(seat, "set"));
+    }
+    holds(this.seats.some((seat) => Buffer.isBuffer(said.to) && seat.peer.equals(said.to)), "to somebody awarded");
+  }
+
+  onReveal(seat, said) {
+    holds(seat.commit && said.round === seat.commit.round, "a commitment that was made");
+    const { network, task } = this.receipt;
+    const { plan, step } = this.step;
+    const made = commitment({
+      network, task, plan, step, number: said.round, peer: seat.peer, nonce: said.nonce, answer: said.answer,
+    });
+    if (!made.equals(seat.commit.commitment)) return this.move(seat, "mismatch");
+    this.move(seat, "reveal");
+    seat.answer = said.answer !== null && isCanonical(this.beacon.answer, said.answer) ? said.answer : null;
+    seat.order = this.opened = (this.opened ?? 0) + 1;
+    return undefined;
+  }
+
+  // 9
+  note([, event, subject]) {
+    if (event === "gone") {
+      holds(this.bids.has(hex(subject)) && !this.gone.has(hex(subject)), "who has bid and is not gone");
+      this.gone.add(hex(subject));
+      return;
+    }
+    const seat = this.seats.find((each) => each.award.equals(subject));
+    holds(seat, "an award");
+    if (event === "unneeded" && !this.hasStopped) {
+      const isOver = this.beacon.answer !== "text" && isDecided(this.receipt.task, this.votes(), this.owed(this.seats));
+      holds(isOver, "an answer that could change the result");
+      this.hasStopped = true;
+    }
+    this.move(seat, event);
+  }
+
+  // 10
+  end() {
+    const { reason, views } = this.step;
+    holds(this.beacon, "a beacon");
+    const isEverybodyGone = [...this.bids.keys()].every((key) => this.gone.has(key));
+    holds(reason !== "no_bids" || (this.seats.length === 0 && isEverybodyGone), "nobody");
+    holds(reason !== "settled" || this.seats.length > 0, "an award");
+    const given = new Set(this.seats.map((seat) => seat.number)).size;
+    holds(this.isWidened || given >= this.asked, "as many as are asked at once");
+    holds(!this.seats.some((seat) => OPEN.includes(seat.state)), "no open seat");
+    holds(views.length === this.viewsUsed, "a view left over");
+  }
+
+  // 11
+  result() {
+    const isVoted = this.beacon.answer !== "text";
+    const { reason } = this.step;
+    const votes = this.votes();
+    const failed = this.seats.filter((seat) => seat.state === "failed").map((seat) => this.voteOf(seat.peer, null));
+    const texts = this.seats.filter((seat) => typeof seat.answer === "string").sort((a, b) => a.order - b.order);
+    const told = isVoted
+      ? tallyOf(this.receipt.task, votes, failed)
+      : { answer: texts.at(-1)?.answer ?? null, earned: false, margin: 0n, support: [], dissent: 0n, abstained: 0n, coverage: 0n };
+    const isWithoutBid = reason === "no_bids" || (reason === "deadline" && this.bids.size === 0);
+    const unanswered = reason === "deadline" ? "deadline" : "all failed";
+    const answered = isVoted && !told.earned ? "unearned" : "answered";
+    const outcome = isWithoutBid ? "no bids" : told.answer === null ? unanswered : answered;
+    return new Map(Object.entries({ outcome, voted: isVoted, ...told }));
+  }
+
+  // 12
+  checkOptions() {
+    if (!this.view || !this.receipt.network.equals(DEV) || this.beacon.revision !== 1n) return;
+    const options = skillOptions(this.beacon.skill);
+    holds(options === undefined || options === this.view.options, "K of the skill");
+  }
+}
+
+function check(data) {
+  holds(data.length > 64 && BigInt(data.length) <= limit("RECEIPT_SIZE_MAX"), "size");
+  const payload = data.subarray(64);
+  const receipt = fieldsOf(RECEIPT, decode(payload, limit("RECEIPT_SIZE_MAX")));
+  const signed = Buffer.concat([DOMAIN, payload]);
+  verify(receipt.requester, signed, data.subarray(0, 64));
+  holds(receipt.steps.length === 1, "one step");
+  const step = fieldsOf(STEP, receipt.steps[0]);
+  const replay = new Replay(receipt, step);
+  replay.run();
+  const found = replay.result();
+  for (const stated of [step.result, receipt.result]) {
+    fieldsOf(RESULT, stated);
+    holds(same(stated, found), "the result that follows");
+  }
+  replay.checkOptions();
+  return { hash: sha256(signed), question: step.question, result: found };
+}
+
+// Whatever does not hold first, the receipt does not.
+function verifyReceipt(data) {
+  try {
+    return check(data);
+  } catch (error) {
+    throw error instanceof Refusal ? new Refusal("receipt", error.message) : error;
+  }
+}
+
+export const operations = {
+  receipt: ({ signature, fields }) => {
+    const { hash, result } = verifyReceipt(Buffer.concat([signature, encode(fields)]));
+    return { hash, result };
+  },
+  receipt_file: ({ data }) => {
+    const { hash, question, result } = verifyReceipt(data);
+    return { hash, question, answer: result.get("answer") };
+  },
+};

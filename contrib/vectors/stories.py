@@ -1,0 +1,174 @@
+"""A question from its beacon to its receipt, told envelope by envelope, so that each lie of a requester can be told as well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from contrib.vectors.keys import KEYS, NETWORK, SIGNERS, TASK, WALL_MS
+from protocol import canonical
+from protocol.allocation import ALONE, ReceivedBid, View, allocate, view_hash
+from protocol.ballot import Commit, CommitSet, Reveal
+from protocol.conclusion import outcome_of
+from protocol.constants import EVIDENCE_ONE, SEATS_DEFAULT
+from protocol.envelope import envelope_id, seal
+from protocol.errors import RemoteProtocolError
+from protocol.evidence import Counts
+from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, input_hash
+from protocol.outbox import BEACONS
+from protocol.receipt import Result, StepReceipt
+from protocol.replay import Replay
+from protocol.schema import Message
+from protocol.sealing import commitment
+from protocol.step import StepId
+
+REQUESTER: Final = 0
+QUESTION: Final = "What is 3 + 4?"
+NONCE: Final = b"\x0b" * 32
+_OPTIONS: Final = 10
+_EMPTY: Final = Result(
+    "no bids", voted=True, answer=None, earned=False, margin=0, support=(), dissent=0, abstained=0, coverage=0
+)
+
+
+class Story:
+    """The requester has key 0; bidder n is key n + 1, with the hits and misses of row n of `known` and its cluster."""
+
+    def __init__(self, known: Sequence[tuple[int, ...]], kind: str = "number", head_number: int = 0) -> None:
+        self.known = [(*row, ALONE)[:3] for row in known]
+        self.kind = kind
+        self.head_number = head_number
+        self.said: Counter[tuple[int, bytes | str, str]] = Counter()
+        self.transcript: list[bytes] = []
+        self.views: list[bytes] = []
+        self.notes: list[tuple[int, str, bytes]] = []
+        self.beacon_id = bytes(32)
+        self.view_hash = bytes(32)
+        # Bidders in the order of claim of the latest view.
+        self.order: list[int] = []
+        self.bids: dict[int, ReceivedBid] = {}
+        self.awards: dict[int, bytes] = {}
+        self.bound: dict[int, bytes] = {}
+        self.nonces: dict[int, bytes] = {}
+
+    def say(self, by: int, to: bytes | str, message: Message) -> bytes:
+        """Add an envelope by the node with key `by`; gives its id."""
+        # Dated by how often the same was said and not by the order, so that stories have most of their bytes in common.
+        said = (by, to, message.TYPE)
+        self.said[said] += 1
+        data = seal(SIGNERS[by], NETWORK, message.TYPE, to, message.body(), WALL_MS + self.said[said], 60_000)
+        self.transcript.append(data)
+        return envelope_id(data)
+
+    def ask(self, question: str = QUESTION, to: str = BEACONS) -> None:
+        """Publish the beacon."""
+        bound = input_hash(NONCE, question, self.kind, 256)
+        head = b"\x0c" * 32 if self.head_number else bytes(32)
+        beacon = Beacon(TASK, 0, 0, "arith", self.kind, bound, 3, 256, 1_500, 60_000, 1, head, self.head_number)
+        self.beacon_id = self.say(REQUESTER, to, beacon)
+
+    def bid(self, bidder: int, beacon: bytes | None = None) -> None:
+        """A bid."""
+        made = Bid(TASK, 0, 0, beacon or self.beacon_id, 0, 1, 100)
+        self.bids[bidder] = ReceivedBid(KEYS[bidder + 1], self.say(bidder + 1, KEYS[REQUESTER], made), made)
+
+    def acknowledge(self, bidder: int, by: int = REQUESTER, bid: bytes | None = None) -> None:
+        """An acknowledgement."""
+        self.say(by, KEYS[bidder + 1], BidAck(TASK, 0, 0, bid or self.bids[bidder].id))
+
+    def hear(self, *bidders: int) -> None:
+        """The beacon, and bids that are acknowledged."""
+        self.ask()
+        for bidder in bidders:
+            self.bid(bidder)
+            self.acknowledge(bidder)
+
+    def look(self, *, without: int | None = None, **changes: object) -> None:
+        """Make the view of all bids, but for `changes` of what is encoded."""
+        bids = [bid for bidder, bid in self.bids.items() if bidder != without]
+        counts, clusters = {}, {}
+        for bidder, (hits, misses, cluster) in enumerate(self.known):
+            counts[KEYS[bidder + 1]] = Counts(hits * EVIDENCE_ONE, misses * EVIDENCE_ONE)
+            if cluster != ALONE:
+                clusters[KEYS[bidder + 1]] = cluster
+        view = View(_OPTIONS, 0, counts, clusters)
+        fields = canonical.decode(view.encode(bids))
+        assert isinstance(fields, dict)
+        data = canonical.encode(fields | changes)
+        self.views.append(data)
+        self.view_hash = view_hash(data)
+        ranked = allocate(self.beacon_id, SEATS_DEFAULT, bids, view)
+        self.order = [KEYS.index(bid.bidder) - 1 for bid in (*ranked.seats, *ranked.reserves)]
+
+    def award(self, bidder: int, seat: int, number: int = 0, **changes: object) -> None:
+        """Award a seat for the sealed round `number`."""
+        fields: dict[str, object] = {
+            "beacon": self.beacon_id,
+            "bid": self.bids[bidder].id,
+            "view": self.view_hash,
+            "seat": seat,
+            "nonce": NONCE,
+            "question": QUESTION,
+            "lease_ms": 6_000,
+            "round": number,
+        }
+        self.awards[bidder] = self.say(REQUESTER, KEYS[bidder + 1], Award(TASK, 0, 0, **(fields | changes)))  # type: ignore[arg-type]
+
+    def accept(self, bidder: int) -> None:
+        """Take a lease."""
+        self.say(bidder + 1, KEYS[REQUESTER], Accept(TASK, 0, 0, self.awards[bidder]))
+
+    def decline(self, bidder: int) -> None:
+        """Give a lease back."""
+        self.say(bidder + 1, KEYS[REQUESTER], Decline(TASK, 0, 0, self.awards[bidder], "model"))
+
+    def cancel(self, bidder: int) -> None:
+        """Need an answer no more."""
+        self.say(REQUESTER, KEYS[bidder + 1], Cancel(TASK, 0, 0, self.awards[bidder]))
+
+    def commit(self, bidder: int, answer: str | None, number: int = 0, by: int | None = None) -> None:
+        """Commit to an answer for round `number`."""
+        self.nonces[bidder] = bytes([16 * (number + 1) + bidder]) * 32
+        self.bound[bidder] = commitment(NETWORK, StepId(TASK), number, KEYS[bidder + 1], self.nonces[bidder], answer)
+        sealed = Commit(TASK, 0, 0, self.awards[bidder], number, self.bound[bidder], 20, 10, 50)
+        self.say(bidder + 1 if by is None else by, KEYS[REQUESTER], sealed)
+
+    def close(self, *bidders: int, number: int = 0, to: Sequence[int] | None = None) -> None:
+        """Sign the set of these for round `number`, and send it to each, or to `to`."""
+        members = tuple(sorted((KEYS[bidder + 1], self.bound[bidder]) for bidder in bidders))
+        for bidder in bidders if to is None else to:
+            self.say(REQUESTER, KEYS[bidder + 1], CommitSet(TASK, 0, 0, number, members))
+
+    def reveal(self, bidder: int, answer: str | None, number: int = 0, nonce: bytes | None = None) -> None:
+        """Open an answer."""
+        opened = Reveal(TASK, 0, 0, self.awards[bidder], number, nonce or self.nonces[bidder], answer)
+        self.say(bidder + 1, KEYS[REQUESTER], opened)
+
+    def note(self, event: str, subject: bytes) -> None:
+        """Keep what no envelope shows."""
+        self.notes.append((len(self.transcript), event, subject))
+
+    def step(self, reason: str) -> dict[str, Any]:
+        """The step as a requester writes it down, with the result that follows; an empty one if the rules give none."""
+        told = StepReceipt(
+            0, 0, QUESTION, NONCE, tuple(self.transcript), tuple(self.views), tuple(self.notes), reason, _EMPTY.body()
+        )
+        try:
+            result = Result.of(outcome_of(Replay(NETWORK, KEYS[REQUESTER], TASK, told).run(), reason, 0))
+        except RemoteProtocolError:
+            result = _EMPTY
+        return told.body() | {"result": result.body()}
+
+    def receipt(self, reason: str = "settled") -> dict[str, Any]:
+        """The fields of the receipt."""
+        step = self.step(reason)
+        return {
+            "network": NETWORK,
+            "requester": KEYS[REQUESTER],
+            "task": TASK,
+            "salt": b"\x0d" * 32,
+            "made_ms": WALL_MS + 5_000,
+            "steps": [step],
+            "result": step["result"],
+        }
