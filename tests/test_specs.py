@@ -137,6 +137,12 @@ def test_references__name_documents_and_limits_that_exist() -> None:
         assert words <= LIMITS.keys() | own, path.name
 
 
+def test_threats__name_tests_that_exist() -> None:
+    rows = table("10-network.md", "attack", "defence", "what remains", "test")
+    assert all(remains for _, _, remains, _ in rows)
+    assert [test for *_, test in rows if not (ROOT / test).is_file()] == []
+
+
 def test_code__cites_documents_that_exist() -> None:
     names = {path.name for path in NUMBERED}
     cited = {

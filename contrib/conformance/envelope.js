@@ -7,7 +7,7 @@ import { checkBody, limit, messageFields, typesOfMessages } from "./tables.js";
 
 const DOMAIN = domain("tutti/envelope/1");
 const FIELDS = ["body", "expires_ms", "issued_ms", "network", "sender", "to", "type"];
-const TOPICS = ["beacons", "records"];
+const TOPICS = ["beacons", "records", "faults"];
 const TYPES = typesOfMessages();
 
 const is32 = (value) => Buffer.isBuffer(value) && value.length === 32;
@@ -58,6 +58,10 @@ export function checkTimes(found, wall) {
 
 // What a field table cannot say of a body, by type.
 const FURTHER = {
+  fault: (body) => {
+    const size = body.get("parts").reduce((sum, part) => sum + BigInt(part.length), 0n);
+    demand(size <= limit("FAULT_SIZE_MAX"), "field", "parts");
+  },
   commit_set: (body) => {
     const keys = body.get("members").map(([key]) => key);
     demand(keys.every((key, place) => place === 0 || Buffer.compare(keys[place - 1], key) < 0), "field", "members");

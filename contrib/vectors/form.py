@@ -61,6 +61,10 @@ def _to_json(value: object, shared: Mapping[bytes, int]) -> Any:  # noqa: ANN401
 
 def _plain(value: object) -> object:
     """The input as an operation takes it."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value.data if isinstance(value, Repeated) else value
 
 

@@ -1,25 +1,31 @@
-"""The bodies of the messages of a task, by their field tables: specs/07-beacon.md and 08-execution.md."""
+"""The bodies of messages, by the field tables of the documents that specs/03-envelope.md names."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from contrib.vectors.form import Case, Operation
+from contrib.vectors.form import Case, Operation, Repeated
 from contrib.vectors.keys import BEACON_ID, KEYS, TASK
-from protocol.constants import AWARDS_MAX, ROUNDS_MAX, SEATS_MAX
+from protocol.capability import Record
+from protocol.constants import AWARDS_MAX, FAULT_SIZE_MAX, PULL_COUNT_MAX, ROUNDS_MAX, SEATS_MAX
 from protocol.errors import RemoteProtocolError
+from protocol.faults import Fault
+from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import DIRECT, Beacon
+from protocol.schema import Message
+from protocol.step import StepMessage
 
-DOCUMENT: Final = "08-execution.md"
+DOCUMENT: Final = "03-envelope.md"
 _ID: Final = BEACON_ID
+_ALL: Final[tuple[type[Message], ...]] = (Record, Beacon, *DIRECT.values(), Heads, Pull, Entries, Fault)
+_KINDS: Final = {kind.TYPE: kind for kind in _ALL}
 _STEP: Final[dict[str, object]] = {"task": TASK, "plan": 0, "step": 0}
 
 
 def _message(kind: str, body: dict[str, object]) -> None:
-    found = Beacon if kind == Beacon.TYPE else DIRECT.get(kind)
-    if found is None:
+    if kind not in _KINDS:
         raise RemoteProtocolError("type", "unknown")
-    found.parse(body)  # type: ignore[arg-type]
+    _KINDS[kind].parse(body)  # type: ignore[arg-type]
 
 
 OPERATIONS: Final[dict[str, Operation]] = {"message": _message}
@@ -64,6 +70,23 @@ _BODIES: Final[dict[str, dict[str, object]]] = {
     },
     "commit_set": {"round": 0, "members": [[key, bytes(32)] for key in sorted(KEYS[:3])]},
     "reveal": {"award": _ID, "round": 0, "nonce": bytes(32), "answer": "4"},
+    "record": {
+        "sequence": 1,
+        "skills": {"arith": 900},
+        "model": "tutti-arith",
+        "parameters": 3_000_000,
+        "quantisation": "Q8_0",
+        "weights_hash": "",
+        "context": 256,
+        "tokens_per_s": 400,
+        "slots": 4,
+        "available": True,
+        "addresses": [],
+    },
+    "heads": {"heads": [KEYS[0] + (7).to_bytes(8, "big") + _ID]},
+    "pull": {"author": KEYS[0], "first": 0, "count": 1},
+    "entries": {"author": KEYS[0], "first": 0, "entries": [b"entry"]},
+    "fault": {"kind": "records", "parts": [b"one", b"two"]},
 }
 # By type, what one field may be as well, and what it may not.
 _GOOD: Final[dict[str, list[dict[str, object]]]] = {
@@ -71,6 +94,10 @@ _GOOD: Final[dict[str, list[dict[str, object]]]] = {
     "award": [{"question": "é" * 100}, {"round": ROUNDS_MAX - 1}],
     "reveal": [{"answer": None}, {"answer": ""}],
     "commit_set": [{"members": []}],
+    "heads": [{"heads": []}],
+    "pull": [{"count": PULL_COUNT_MAX}],
+    "entries": [{"entries": []}],
+    "fault": [{"parts": []}, {"kind": "opening"}],
 }
 _BAD: Final[dict[str, list[dict[str, object]]]] = {
     "beacon": [
@@ -101,11 +128,21 @@ _BAD: Final[dict[str, list[dict[str, object]]]] = {
         {"members": [[bytes([number]) * 32, bytes(32)] for number in range(AWARDS_MAX + 1)]},
     ],
     "reveal": [{"answer": 4}, {"answer": b"4"}, {"nonce": None}],
+    "record": [{"slots": 0}, {"available": 1}],
+    "heads": [{"heads": [KEYS[0]]}, {"heads": _ID}],
+    "pull": [{"count": 0}, {"count": PULL_COUNT_MAX + 1}, {"first": -1}],
+    "entries": [{"entries": [b""]}, {"entries": ["entry"]}, {"entries": [b"x"] * (PULL_COUNT_MAX + 1)}],
+    "fault": [
+        {"kind": "poems"},
+        {"parts": [b""]},
+        {"parts": [b"x"] * 5},
+        {"parts": [b"x", Repeated(((b"x", FAULT_SIZE_MAX),))]},
+    ],
 }
 
 
 def _of(kind: str) -> list[Case]:
-    body = _STEP | _BODIES[kind]
+    body = (_STEP if issubclass(_KINDS[kind], StepMessage) else {}) | _BODIES[kind]
     last = next(reversed(body))
     missing = {name: value for name, value in body.items() if name != last}
     rows: list[tuple[str, dict[str, object], str | None]] = [
@@ -121,5 +158,6 @@ def _of(kind: str) -> list[Case]:
 
 def cases() -> list[Case]:
     """All of this subject."""
+    assert _BODIES.keys() == _KINDS.keys(), "a type of message without a vector"
     unknown = Case("message", "of an unknown type", {"kind": "riddle", "body": _STEP}, "type")
     return [unknown, *(case for kind in _BODIES for case in _of(kind))]
