@@ -7,15 +7,15 @@ import { mean, weight } from "./evidence.js";
 import { domain, sha256, verify } from "./identity.js";
 import { Refusal, demand } from "./refusal.js";
 import { limit, seatTable, skillOptions } from "./tables.js";
-import { aloneAmong, commitment, isCanonical, isChecked, isDecided, tallyOf } from "./vote.js";
+import { aloneAmong, commitment, isCanonical, isChecked, isDecided, tallyOf, tie, together } from "./vote.js";
 
 const DOMAIN = domain("tutti/receipt/1");
 // The preset network `dev`, whose parameters this verifier has (10-network.md).
 const DEV = sha256(domain("tutti/network/1"), encode(new Map([["name", "dev"], ["founder", Buffer.alloc(32)], ["nonce", Buffer.alloc(16)]])));
 const SEAT = seatTable();
 const OPEN = ["offered", "accepted", "committed", "sealed"];
-const BY_REQUESTER = ["beacon", "bid_ack", "award", "cancel", "commit_set"];
-const TO_REQUESTER = ["bid", "accept", "decline", "commit", "reveal"];
+const BY_REQUESTER = ["beacon", "bid_ack", "award", "cancel", "commit_set", "judge", "refine"];
+const TO_REQUESTER = ["bid", "accept", "decline", "commit", "reveal", "judgement"];
 
 const holds = (truth, what) => demand(truth, "receipt", what);
 const hex = (bytes) => bytes.toString("hex");
@@ -53,6 +53,7 @@ const STEP = {
   step: isBetween(0n, 63n),
   question: isText(1n, limit("QUESTION_SIZE_MAX")),
   nonce: isBytes(32),
+  refine: isBetween(0n, limit("REFINE_MAX")),
   transcript: isListOf(isBlob(limit("ENVELOPE_SIZE_MAX") + 64n), limit("TRANSCRIPT_MAX")),
   views: isListOf(isBlob(limit("ENVELOPE_SIZE_MAX")), limit("AWARDS_MAX")),
   notes: isListOf(
@@ -96,11 +97,23 @@ function parseView(data) {
   return { rows: found, options, newcomers };
 }
 
+const compareCodePoints = (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b));
+const compareTies = (task, a, b) => Buffer.compare(tie(task, a.text), tie(task, b.text)) || Buffer.compare(a.author, b.author);
+
+// So many bytes as a member is shown of another's answer, without the rest of a character.
+function cut(text) {
+  const bytes = Buffer.from(text);
+  let size = Math.min(bytes.length, Number(limit("REFINE_TEXT_SIZE_MAX")));
+  while (size < bytes.length && (bytes[size] & 0xc0) === 0x80) size -= 1;
+  return bytes.subarray(0, size).toString();
+}
+
 class Replay {
   constructor(receipt, step) {
     Object.assign(this, { receipt, step, beacon: null, bids: new Map(), acks: new Map(), gone: new Set(), seen: new Set() });
     Object.assign(this, { seats: [], view: null, viewsUsed: 0, queue: [], asked: 0, isAlone: false, isWidened: false, further: 0 });
     Object.assign(this, { round: 0n, sets: new Map(), hasStopped: false });
+    Object.assign(this, { duties: null, due: new Map(), judged: [], revisions: [], refined: 0n });
   }
 
   run() {
@@ -135,6 +148,7 @@ class Replay {
   take(said) {
     holds((this.beacon === null) === (said.type === "beacon"), "one beacon, first");
     const handlers = { beacon: "onBeacon", bid: "onBid", bid_ack: "onAck", award: "onAward", commit_set: "onSet" };
+    Object.assign(handlers, { judge: "onJudge", judgement: "onJudgement", refine: "onRefine" });
     this[handlers[said.type] ?? "onLease"](said);
   }
 
@@ -168,7 +182,7 @@ class Replay {
     holds(bid && said.beacon.equals(this.beacon.id) && said.bid.equals(bid.id), "bid of the recipient");
     holds(said.question === this.step.question && said.nonce.equals(this.step.nonce), "question");
     holds(!this.seats.some((seat) => seat.peer.equals(said.to)), "awarded already");
-    holds(BigInt(this.seats.length) < limit("AWARDS_MAX"), "too many awards");
+    holds(BigInt(this.seats.filter((seat) => !seat.revises).length) < limit("AWARDS_MAX"), "too many awards");
     this.lookAt(said.view);
     const left = this.left();
     holds(left.length && left[0].bidder.equals(said.to), "turn");
@@ -209,7 +223,11 @@ class Replay {
   }
 
   askedAtOnce(committee) {
-    if (this.beacon.answer === "text") return committee.slice(0, 1);
+    if (this.beacon.answer === "text") {
+      const isJudged = BigInt(committee.length) >= limit("SEATS_DEFAULT") && committee.every(({ bidder }) => this.weightOf(bidder) > 0n);
+      return isJudged ? committee : committee.slice(0, 1);
+    }
+    if (this.step.refine > 0n) return committee;
     const votes = committee.map((bid) => this.voteOf(bid.bidder, null));
     const means = committee.map((bid) => mean(this.view.options, bid.hits, bid.misses));
     const place = aloneAmong(votes, means);
@@ -234,8 +252,32 @@ class Replay {
     return { peer, answer, weight: this.weightOf(peer), cluster: cluster === -1n ? null : cluster };
   }
 
+  // Seats whose answer was opened, each once: a revision changes the answer of the seat that it revises.
+  answered() {
+    return this.seats.filter((seat) => !seat.revises && seat.answer !== undefined);
+  }
+
+  // What was answered and not only opened, by tie hash and author.
+  texts() {
+    const texts = this.answered().filter((seat) => seat.answer !== null)
+      .map((seat) => ({ author: seat.peer, text: seat.answer, weight: this.weightOf(seat.peer) }));
+    return texts.sort((a, b) => compareTies(this.receipt.task, a, b));
+  }
+
+  members() {
+    const lost = this.seats.filter((seat) => seat.revises && seat.state === "failed").map((seat) => hex(seat.peer));
+    return this.seats.filter((seat) => seat.state === "done" && !seat.revises && this.weightOf(seat.peer) > 0n
+      && !lost.includes(hex(seat.peer)) && !this.gone.has(hex(seat.peer)));
+  }
+
   votes() {
-    return this.seats.filter((seat) => seat.answer !== undefined).map((seat) => this.voteOf(seat.peer, seat.answer));
+    return this.answered().map((seat) => this.voteOf(seat.peer, seat.answer));
+  }
+
+  // The votes that no revision under way can change.
+  settled() {
+    const isRevising = ({ peer }) => this.seats.some((seat) => seat.revises && OPEN.includes(seat.state) && seat.peer.equals(peer));
+    return this.votes().filter((vote) => !isRevising(vote));
   }
 
   owed(seats) {
@@ -270,7 +312,7 @@ class Replay {
   }
 
   onLease(said) {
-    const seat = this.seats.find((each) => each.award.equals(said.award));
+    const seat = this.seats.findLast((each) => each.award.equals(said.award));
     holds(seat && seat.peer.equals(said.type === "cancel" ? said.to : said.by), "the award's holder");
     if (said.type === "commit") this.onCommit(seat, said);
     else if (said.type === "reveal") this.onReveal(seat, said);
@@ -308,9 +350,70 @@ class Replay {
     });
     if (!made.equals(seat.commit.commitment)) return this.move(seat, "mismatch");
     this.move(seat, "reveal");
-    seat.answer = said.answer !== null && isCanonical(this.beacon.answer, said.answer) ? said.answer : null;
-    seat.order = this.opened = (this.opened ?? 0) + 1;
+    const answer = said.answer !== null && isCanonical(this.beacon.answer, said.answer) ? said.answer : null;
+    if (!seat.revises) seat.answer = answer;
+    else if (answer !== null) seat.revises.answer = answer;
     return undefined;
+  }
+
+  isWaiting() {
+    return this.seats.some((seat) => OPEN.includes(seat.state));
+  }
+
+  // Every member, by award, and every pair of texts that it may judge.
+  judgements() {
+    const texts = this.texts();
+    const pairs = texts.flatMap((first, at) => texts.slice(at + 1).map((second) => [first, second]));
+    const clusterOf = (peer) => this.voteOf(peer, null).cluster;
+    const asked = (this.beacon.answer === "text" ? this.members() : []).flatMap((seat) => {
+      const isForeign = ({ author }) => !author.equals(seat.peer)
+        && (clusterOf(author) === null || clusterOf(author) !== clusterOf(seat.peer));
+      return pairs.filter((pair) => pair.every(isForeign)).map(([first, second], number) => ({ seat, number, first, second }));
+    });
+    const judges = new Set(asked.map(({ seat }) => hex(seat.peer)));
+    return BigInt(judges.size) >= limit("JUDGES_MIN") ? asked : [];
+  }
+
+  onJudge(said) {
+    if (this.duties === null) {
+      holds(!this.isWaiting(), "an answer is owed");
+      this.duties = this.judgements();
+    }
+    const due = this.duties.shift();
+    holds(due && due.seat.peer.equals(said.to) && due.seat.award.equals(said.award) && BigInt(due.number) === said.number, "due");
+    holds(due.first.text === said.first && due.second.text === said.second, "the texts");
+    this.due.set(`${hex(said.award)} ${said.number}`, due);
+  }
+
+  onJudgement(said) {
+    const key = `${hex(said.award)} ${said.number}`;
+    const due = this.due.get(key);
+    holds(due && due.seat.peer.equals(said.by), "a judgement that is owed");
+    this.due.delete(key);
+    const preferred = { first: due.first.author, second: due.second.author }[said.preference] ?? null;
+    this.judged.push({ ...this.voteOf(said.by, null), pair: [due.first.author, due.second.author], preferred });
+  }
+
+  onRefine(said) {
+    if (!this.revisions.length) {
+      holds(!this.isWaiting() && this.refined < this.step.refine, "a revision that is wanted");
+      this.refined += 1n;
+      this.revisions = this.wantedRevisions();
+    }
+    const due = this.revisions.shift();
+    holds(due && due.seat.peer.equals(said.to) && due.seat.award.equals(said.award), "due");
+    holds(said.round === this.round && same(said.answers, due.answers), "the answers of the others");
+    const { number, peer, award } = due.seat;
+    this.seats.push({ number, peer, award, state: "accepted", commit: null, answer: undefined, revises: due.seat });
+  }
+
+  wantedRevisions() {
+    const texts = this.texts().sort((a, b) => compareCodePoints(a.text, b.text) || Buffer.compare(a.author, b.author));
+    if (new Set(texts.map(({ text }) => text)).size <= 1) return [];
+    return this.members().map((seat) => {
+      const others = texts.filter(({ author }) => !author.equals(seat.peer));
+      return { seat, answers: others.map(({ text }) => cut(text)).slice(0, Number(limit("REFINE_ANSWERS_MAX"))) };
+    });
   }
 
   // 9
@@ -320,10 +423,10 @@ class Replay {
       this.gone.add(hex(subject));
       return;
     }
-    const seat = this.seats.find((each) => each.award.equals(subject));
+    const seat = this.seats.findLast((each) => each.award.equals(subject));
     holds(seat, "an award");
     if (event === "unneeded" && !this.hasStopped) {
-      const isOver = this.beacon.answer !== "text" && isDecided(this.receipt.task, this.votes(), this.owed(this.seats));
+      const isOver = this.beacon.answer !== "text" && isDecided(this.receipt.task, this.settled(), this.owed(this.seats));
       holds(isOver, "an answer that could change the result");
       this.hasStopped = true;
     }
@@ -339,25 +442,52 @@ class Replay {
     holds(reason !== "settled" || this.seats.length > 0, "an award");
     const given = new Set(this.seats.map((seat) => seat.number)).size;
     holds(this.isWidened || given >= this.asked, "as many as are asked at once");
-    holds(!this.seats.some((seat) => OPEN.includes(seat.state)), "no open seat");
+    holds(!this.duties?.length && !this.revisions.length, "everybody is asked");
+    holds(!this.isWaiting(), "no open seat");
     holds(views.length === this.viewsUsed, "a view left over");
   }
 
   // 11
   result() {
-    const isVoted = this.beacon.answer !== "text";
     const { reason } = this.step;
-    const votes = this.votes();
-    const failed = this.seats.filter((seat) => seat.state === "failed").map((seat) => this.voteOf(seat.peer, null));
-    const texts = this.seats.filter((seat) => typeof seat.answer === "string").sort((a, b) => a.order - b.order);
-    const told = isVoted
-      ? tallyOf(this.receipt.task, votes, failed)
-      : { answer: texts.at(-1)?.answer ?? null, earned: false, margin: 0n, support: [], dissent: 0n, abstained: 0n, coverage: 0n };
+    const told = this.beacon.answer === "text" ? this.chosenText() : this.tallied();
     const isWithoutBid = reason === "no_bids" || (reason === "deadline" && this.bids.size === 0);
     const unanswered = reason === "deadline" ? "deadline" : "all failed";
-    const answered = isVoted && !told.earned ? "unearned" : "answered";
+    const answered = this.beacon.answer !== "text" && !told.earned ? "unearned" : "answered";
     const outcome = isWithoutBid ? "no bids" : told.answer === null ? unanswered : answered;
-    return new Map(Object.entries({ outcome, voted: isVoted, ...told }));
+    return new Map(Object.entries({ outcome, ...told }));
+  }
+
+  tallied() {
+    const failed = this.seats.filter((seat) => seat.state === "failed" && !seat.revises).map((seat) => this.voteOf(seat.peer, null));
+    return { voted: true, ...tallyOf(this.receipt.task, this.votes(), failed) };
+  }
+
+  chosenText() {
+    const none = { earned: false, margin: 0n, support: [], dissent: 0n, abstained: 0n, coverage: 0n };
+    const points = this.points();
+    const texts = this.texts();
+    const byTrust = (a, b) => (a.weight === b.weight ? compareTies(this.receipt.task, a, b) : a.weight > b.weight ? -1 : 1);
+    texts.sort((a, b) => (points ? points.get(hex(b.author)) - points.get(hex(a.author)) : 0) || byTrust(a, b));
+    return { voted: points !== null, answer: texts.length ? texts[0].text : null, ...none };
+  }
+
+  // Two for each pair that a text wins, one for each that is even; null where too few preferred any.
+  points() {
+    const counted = this.judged.filter(({ preferred, weight: own }) => preferred && own > 0n);
+    if (BigInt(new Set(counted.map(({ peer }) => hex(peer))).size) < limit("JUDGES_MIN")) return null;
+    const texts = this.texts();
+    const supports = (one, other) => together(
+      counted.filter(({ pair, preferred }) => preferred.equals(one.author)
+        && pair.every((author) => author.equals(one.author) || author.equals(other.author))),
+      (vote) => vote.weight,
+    );
+    const won = (one, other) => {
+      const [mine, theirs] = [supports(one, other), supports(other, one)];
+      return mine === theirs ? 1 : mine > theirs ? 2 : 0;
+    };
+    const total = (one) => texts.filter((other) => other !== one).reduce((sum, other) => sum + won(one, other), 0);
+    return new Map(texts.map((one) => [hex(one.author), total(one)]));
   }
 
   // 12

@@ -72,7 +72,7 @@ export function commitment({ network, task, plan, step, number: round, peer, non
 }
 
 // What these weigh together: of each cluster the heaviest alone.
-function together(votes, count) {
+export function together(votes, count) {
   const heaviest = new Map();
   let sum = 0n;
   for (const vote of votes) {
@@ -83,7 +83,7 @@ function together(votes, count) {
 }
 
 const asVotes = (rows) => rows.map((row) => Object.fromEntries(row));
-const tie = (task, text) => sha256(domain("tutti/tie/1"), task, Buffer.from(text));
+export const tie = (task, text) => sha256(domain("tutti/tie/1"), task, Buffer.from(text));
 const isEarned = (votes) => votes.some((vote) => vote.answer !== null && vote.weight > 0n);
 
 // Answers with what supports them, the first one first.

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from contrib.vectors.form import Case, Operation
 from contrib.vectors.keys import BEACON_ID, KEYS, TASK
-from contrib.vectors.receipts import SCRIPT, Act, check_receipt, signed, told
+from contrib.vectors.receipts import SCRIPT, TEXTS, Act, check_receipt, judging, revising, signed, told, written
 from contrib.vectors.stories import Story
 from protocol.messages import Progress
 
@@ -27,6 +27,16 @@ def _then(name: str, act: Act) -> dict[str, Act | None]:
 
 def _exchanged(first: str, second: str) -> dict[str, Act | None]:
     return {first.replace(" ", "_"): SCRIPT[second], second.replace(" ", "_"): SCRIPT[first]}
+
+
+def _after(story: Story, act: Act) -> Story:
+    act(story)
+    return story
+
+
+def _judging_but_one(story: Story) -> None:
+    judging(story)
+    del story.transcript[-2]
 
 
 def _lies() -> dict[str, Story]:
@@ -59,7 +69,7 @@ def _lies() -> dict[str, Story]:
             reveal_2=lambda story: story.reveal(3, "8"),
         ),
         "a seat too few": told(award_2=None, commit_2=None, close=lambda story: story.close(1, 0), reveal_2=None),
-        "a seat too many": told(**_then("award 2", lambda story: story.award(3, 3))),
+        "a seat too many": told("award 2", **_then("award 2", lambda story: story.award(3, 3))),
         "a seat number is passed over": told("award 2", award_2=lambda story: story.award(2, 3)),
         "one seat twice": told("award 0", award_0=lambda story: story.award(0, 0)),
         "one bid twice": told("award 0", award_0=lambda story: story.award(1, 1)),
@@ -67,15 +77,15 @@ def _lies() -> dict[str, Story]:
         "an award of another bid": told("award 2", award_2=lambda story: story.award(2, 2, bid=BEACON_ID)),
         "an award of another question": told("award 2", award_2=lambda story: story.award(2, 2, question="What is 3 + 5?")),
         "an award with another nonce": told("award 2", award_2=lambda story: story.award(2, 2, nonce=bytes(32))),
-        "a commitment for another round": told(commit_2=lambda story: story.commit(2, "8", number=1)),
-        "a commitment by another": told(commit_2=lambda story: story.commit(2, "8", by=4)),
-        "two commitments of one": told(**_then("commit 2", lambda story: story.commit(2, "7"))),
-        "accepted after the commitment": told(accept_1=None, **_then("commit 1", SCRIPT["accept 1"])),
-        "accepted twice": told(**_then("accept 1", SCRIPT["accept 1"])),
-        "a set without one who committed": told(close=lambda story: story.close(1, 0), reveal_2=None),
-        "a set of another round": told(close=lambda story: story.close(1, 0, 2, number=1)),
-        "two sets of one round": told(**_then("close", lambda story: story.close(1, 0))),
-        "a set for somebody who was not asked": told(**_then("close", lambda story: story.close(1, 0, 2, to=[3]))),
+        "a commitment for another round": told("commit 2", commit_2=lambda story: story.commit(2, "8", number=1)),
+        "a commitment by another": told("commit 2", commit_2=lambda story: story.commit(2, "8", by=4)),
+        "two commitments of one": told("commit 2", **_then("commit 2", lambda story: story.commit(2, "7"))),
+        "accepted after the commitment": told("commit 1", accept_1=None, **_then("commit 1", SCRIPT["accept 1"])),
+        "accepted twice": told("accept 1", **_then("accept 1", SCRIPT["accept 1"])),
+        "a set without one who committed": told("close", close=lambda story: story.close(1, 0), reveal_2=None),
+        "a set of another round": told("close", close=lambda story: story.close(1, 0, 2, number=1)),
+        "two sets of one round": told("close", **_then("close", lambda story: story.close(1, 0))),
+        "a set for somebody who was not asked": told("close", **_then("close", lambda story: story.close(1, 0, 2, to=[3]))),
         "a commitment after the set": told(commit_2=None, close=lambda story: story.close(1, 0), reveal_2=SCRIPT["commit 2"]),
         "an opening before the set": told(**_exchanged("close", "reveal 2")),
         "an opening twice": told(end=lambda story: story.transcript.append(story.transcript[-1])),
@@ -86,6 +96,13 @@ def _lies() -> dict[str, Story]:
         ),
         "somebody is sent away who matters": told(
             reveal_2=lambda story: story.note("unneeded", story.awards[2]), reveal_0=None, end=SCRIPT["reveal 0"]
+        ),
+        "a judge is passed over": _after(written(), _judging_but_one),
+        "a judgement that nobody asked for": _after(written(), lambda story: story.judgement(1, 0, "first")),
+        "a judge is shown another text": _after(written(), lambda story: judging(story, TEXTS | {2: "Perhaps 7."})),
+        "a revision that was not wanted": _after(written(), lambda story: revising(story, TEXTS, 1)),
+        "a revision in view of another answer": _after(
+            written(refine=1), lambda story: revising(story, TEXTS | {2: "Perhaps 7."}, 1)
         ),
         "an award that ended ends again": told(end=lambda story: story.note("expired", story.awards[1])),
         "an award that nobody made expires": told(end=lambda story: story.note("expired", BEACON_ID)),

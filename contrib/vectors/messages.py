@@ -7,7 +7,15 @@ from typing import Final
 from contrib.vectors.form import Case, Operation, Repeated
 from contrib.vectors.keys import BEACON_ID, KEYS, TASK
 from protocol.capability import Record
-from protocol.constants import AWARDS_MAX, FAULT_SIZE_MAX, PULL_COUNT_MAX, ROUNDS_MAX, SEATS_MAX
+from protocol.constants import (
+    AWARDS_MAX,
+    FAULT_SIZE_MAX,
+    JUDGEMENTS_MAX,
+    PULL_COUNT_MAX,
+    REFINE_ANSWERS_MAX,
+    ROUNDS_MAX,
+    SEATS_MAX,
+)
 from protocol.errors import RemoteProtocolError
 from protocol.faults import Fault
 from protocol.ledger_messages import Entries, Heads, Pull
@@ -70,6 +78,16 @@ _BODIES: Final[dict[str, dict[str, object]]] = {
     },
     "commit_set": {"round": 0, "members": [[key, bytes(32)] for key in sorted(KEYS[:3])]},
     "reveal": {"award": _ID, "round": 0, "nonce": bytes(32), "answer": "4"},
+    "judge": {"award": _ID, "number": 0, "first": "Seven.", "second": "It is 7."},
+    "judgement": {
+        "award": _ID,
+        "number": 0,
+        "preference": "first",
+        "prompt_tokens": 12,
+        "completion_tokens": 1,
+        "inference_ms": 20,
+    },
+    "refine": {"award": _ID, "round": 1, "answers": ["7", "8"]},
     "record": {
         "sequence": 1,
         "skills": {"arith": 900},
@@ -128,6 +146,9 @@ _BAD: Final[dict[str, list[dict[str, object]]]] = {
         {"members": [[bytes([number]) * 32, bytes(32)] for number in range(AWARDS_MAX + 1)]},
     ],
     "reveal": [{"answer": 4}, {"answer": b"4"}, {"nonce": None}],
+    "judge": [{"first": ""}, {"number": JUDGEMENTS_MAX}],
+    "judgement": [{"preference": "both"}, {"preference": None}],
+    "refine": [{"round": 0}, {"round": ROUNDS_MAX}, {"answers": [""]}, {"answers": ["7"] * (REFINE_ANSWERS_MAX + 1)}],
     "record": [{"slots": 0}, {"available": 1}],
     "heads": [{"heads": [KEYS[0]]}, {"heads": _ID}],
     "pull": [{"count": 0}, {"count": PULL_COUNT_MAX + 1}, {"first": -1}],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from contrib.vectors.form import Case, Operation
-from contrib.vectors.keys import KEYS, SIGNERS
+from contrib.vectors.keys import KEYS, SIGNERS, TASK
 from contrib.vectors.stories import REQUESTER, Story
 from protocol import canonical
 from protocol.constants import RECEIPT_SIZE_MAX
@@ -14,6 +14,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.parameters import preset
 from protocol.receipt import DOMAIN, receipt_hash
 from protocol.verification import verify
+from protocol.vote import tie_break
 
 DOCUMENT: Final = "11-receipt.md"
 # Bytes that stand in many cases are written once.
@@ -50,7 +51,7 @@ def signed(name: str, fields: _Fields, code: str | None = "receipt", by: int = R
 
 # --- An ordinary question: four bid, three are asked, two agree
 
-_KNOWN: Final = ((9, 1), (10, 0), (8, 2), (7, 3))
+KNOWN: Final = ((9, 1), (10, 0), (8, 2), (7, 3))
 SCRIPT: Final[Mapping[str, Act]] = {
     "ask": lambda story: story.ask(),
     **{
@@ -79,7 +80,7 @@ def told(until: str = "end", /, **changes: Act | None) -> Story:
     """The ordinary story `until` an act, with other acts, or without those that are None; `reveal_1` stands for "reveal 1"."""
     named = {name.replace("_", " "): act for name, act in changes.items()}
     assert named.keys() <= SCRIPT.keys()
-    story = Story(_KNOWN)
+    story = Story(KNOWN)
     for name, act in SCRIPT.items():
         found = named.get(name, act)
         try:
@@ -126,7 +127,7 @@ def _widened() -> Story:
 
 def _late() -> Story:
     """One round closes while one is still at work; another withholds its opening; a third opens something else."""
-    story = Story(_KNOWN)
+    story = Story(KNOWN)
     story.hear(0, 1, 2, 3)
     story.look()
     for seat, bidder in enumerate((1, 0, 2)):
@@ -172,7 +173,7 @@ def _alone(*, fails: bool = False) -> Story:
 
 def _unneeded() -> Story:
     """Two agree and outweigh the third, who is not waited for."""
-    story = Story(_KNOWN)
+    story = Story(KNOWN)
     story.hear(0, 1, 2)
     story.look()
     for seat, bidder in enumerate((1, 0, 2)):
@@ -227,8 +228,8 @@ def _cluster() -> Story:
 
 
 def _text() -> Story:
-    """Free text is not voted: the most trusted is asked, and the next one if it declines."""
-    story = Story(_KNOWN, kind="text")
+    """Where not all of a committee have a weight, the most trusted is asked for a text, and the next one if it declines."""
+    story = Story(((9, 1), (10, 0), (0, 9)), kind="text")
     story.hear(0, 1, 2)
     story.look()
     story.award(1, 0)
@@ -237,6 +238,75 @@ def _text() -> Story:
     story.commit(0, "Seven.\nThree and four.")
     story.close(0)
     story.reveal(0, "Seven.\nThree and four.")
+    return story
+
+
+TEXTS: Final = {1: "Seven.", 0: "It is 7.", 2: "Perhaps 8."}
+
+
+def written(refine: int = 0) -> Story:
+    """Three write a text."""
+    story = Story(KNOWN, kind="text", refine=refine)
+    story.hear(0, 1, 2)
+    story.look()
+    for seat, bidder in enumerate(TEXTS):
+        story.award(bidder, seat)
+    for bidder, text in TEXTS.items():
+        story.commit(bidder, text)
+    story.close(*TEXTS)
+    for bidder, text in TEXTS.items():
+        story.reveal(bidder, text)
+    return story
+
+
+def _by_tie(texts: list[str]) -> list[str]:
+    return sorted(texts, key=lambda text: tie_break(TASK, text))
+
+
+def judging(story: Story, texts: Mapping[int, str] = TEXTS) -> None:
+    """Ask each of three about the two texts that it did not write."""
+    for bidder in TEXTS:
+        story.judge(bidder, 0, *_by_tie([text for other, text in texts.items() if other != bidder]))
+
+
+def _judged(*preferred: str | None) -> Story:
+    """Each of the three prefers a text, or none; those beyond say nothing, and are not waited for."""
+    story = written()
+    judging(story)
+    for bidder, text in zip(TEXTS, preferred, strict=False):
+        shown = _by_tie([other for author, other in TEXTS.items() if author != bidder])
+        story.judgement(bidder, 0, "none" if text is None else ("first", "second")[shown.index(text)])
+    for bidder in list(TEXTS)[len(preferred) :]:
+        story.cancel(bidder)
+    return story
+
+
+def revising(story: Story, texts: Mapping[int, str], number: int) -> None:
+    """Ask each of three to answer again."""
+    for bidder in TEXTS:
+        story.revise(bidder, number, *sorted(text for other, text in texts.items() if other != bidder))
+
+
+def _revised() -> Story:
+    """One is convinced, one abstains and keeps its answer, one is lost and keeps it as well."""
+    story = Story(KNOWN, refine=2)
+    story.hear(0, 1, 2)
+    story.look()
+    answers = {1: "7", 0: "8", 2: "9"}
+    for seat, bidder in enumerate(answers):
+        story.award(bidder, seat)
+    for bidder, answer in answers.items():
+        story.commit(bidder, answer)
+    story.close(*answers)
+    for bidder, answer in answers.items():
+        story.reveal(bidder, answer)
+    revising(story, answers, 1)
+    story.commit(0, "7", number=1)
+    story.commit(2, None, number=1)
+    story.note("lost", story.awards[1])
+    story.close(0, 2, number=1)
+    story.reveal(0, "7", number=1)
+    story.reveal(2, None, number=1)
     return story
 
 
@@ -251,7 +321,12 @@ def _honest() -> list[Case]:
         signed("one alone that fails", _alone(fails=True).receipt(), None),
         signed("who can change nothing is not waited for", _unneeded().receipt(), None),
         signed("a thin margin asks for more", _further().receipt(), None),
-        signed("free text", _text().receipt(), None),
+        signed("free text of one", _text().receipt(), None),
+        signed("free text, judged", _judged("It is 7.", "Seven.", "Seven.").receipt(), None),
+        signed("free text, each prefers another", _judged("It is 7.", "Perhaps 8.", "Seven.").receipt(), None),
+        signed("free text, one preference alone", _judged("It is 7.", None).receipt(), None),
+        signed("free text, nobody is asked to judge", written().receipt(), None),
+        signed("answers are revised", _revised().receipt(), None),
         signed("two that share one voice", _cluster().receipt(), None),
     ]
 

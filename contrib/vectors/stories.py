@@ -19,6 +19,7 @@ from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Declin
 from protocol.outbox import BEACONS
 from protocol.receipt import Result, StepReceipt
 from protocol.replay import Replay
+from protocol.review import Judge, Judgement, Refine
 from protocol.schema import Message
 from protocol.sealing import commitment
 from protocol.step import StepId
@@ -35,10 +36,11 @@ _EMPTY: Final = Result(
 class Story:
     """The requester has key 0; bidder n is key n + 1, with the hits and misses of row n of `known` and its cluster."""
 
-    def __init__(self, known: Sequence[tuple[int, ...]], kind: str = "number", head_number: int = 0) -> None:
+    def __init__(self, known: Sequence[tuple[int, ...]], kind: str = "number", head_number: int = 0, refine: int = 0) -> None:
         self.known = [(*row, ALONE)[:3] for row in known]
         self.kind = kind
         self.head_number = head_number
+        self.refine = refine
         self.said: Counter[tuple[int, bytes | str, str]] = Counter()
         self.transcript: list[bytes] = []
         self.views: list[bytes] = []
@@ -145,6 +147,18 @@ class Story:
         opened = Reveal(TASK, 0, 0, self.awards[bidder], number, nonce or self.nonces[bidder], answer)
         self.say(bidder + 1, KEYS[REQUESTER], opened)
 
+    def judge(self, bidder: int, number: int, first: str, second: str) -> None:
+        """Ask a member which of two texts is better."""
+        self.say(REQUESTER, KEYS[bidder + 1], Judge(TASK, 0, 0, self.awards[bidder], number, first, second))
+
+    def judgement(self, bidder: int, number: int, preference: str) -> None:
+        """A member says it."""
+        self.say(bidder + 1, KEYS[REQUESTER], Judgement(TASK, 0, 0, self.awards[bidder], number, preference, 30, 1, 20))
+
+    def revise(self, bidder: int, number: int, *answers: str) -> None:
+        """Ask a member to answer again in round `number`, in view of others' answers."""
+        self.say(REQUESTER, KEYS[bidder + 1], Refine(TASK, 0, 0, self.awards[bidder], number, answers))
+
     def note(self, event: str, subject: bytes) -> None:
         """Keep what no envelope shows."""
         self.notes.append((len(self.transcript), event, subject))
@@ -152,7 +166,16 @@ class Story:
     def step(self, reason: str) -> dict[str, Any]:
         """The step as a requester writes it down, with the result that follows; an empty one if the rules give none."""
         told = StepReceipt(
-            0, 0, QUESTION, NONCE, tuple(self.transcript), tuple(self.views), tuple(self.notes), reason, _EMPTY.body()
+            0,
+            0,
+            QUESTION,
+            NONCE,
+            self.refine,
+            tuple(self.transcript),
+            tuple(self.views),
+            tuple(self.notes),
+            reason,
+            _EMPTY.body(),
         )
         try:
             result = Result.of(outcome_of(Replay(NETWORK, KEYS[REQUESTER], TASK, told).run(), reason, 0))
