@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import node
 from node.dev.endurance import DROPS, Snapshot, expected, missing, settled, verdict
 from node.dev.network import network
-from node.dev.questions import questions
+from node.dev.questions import Question, questions
 from node.dev.run import Course
-from node.dev.screen import Progress, Quiet
+from node.dev.screen import Progress, Quiet, _line
 from tests.support import EXPERT, exercise, host_of, liar, solver, world_of
 
+QUESTION = Question("1", "arith", "add", "1 + 2", "3")
 ANSWERED = [{"outcome": "answered"}]
 ASKER = Snapshot(alive=True, sent={"beacon": 2, "award": 3}, received={"bid": 4}, memory_kb=100_000)
 ANSWERER = Snapshot(alive=True, sent={"bid": 4}, received={"beacon": 2, "award": 3}, memory_kb=200_000)
@@ -66,6 +68,16 @@ def test_cores__count_what_they_send_and_what_arrives_alike() -> None:
     counts = [Snapshot(alive=True, sent=host.core.sent, received=host.core.received) for host in world.hosts.values()]
     assert {"beacon", "bid", "bid_ack", "award", "accept", "commit", "commit_set", "reveal"} <= set(expected(counts))
     assert missing(counts) == {}
+
+
+def test_line__says_what_was_not_the_usual_course_of_a_question() -> None:
+    row: dict[str, Any] = {"correct": True, "margin": 0.2, "answer": "3", "latency_ms": 81.0}
+    usual = {"dissent": 0, "abstained": 0, "gate": "committee", "stopped": False, "further": 0}
+    assert _line(QUESTION, row | usual, 1, 40).endswith("right 0.20   81 ms")
+    other = {"dissent": 1, "abstained": 2, "gate": "checked", "stopped": True, "further": 2}
+    said = "1 against, 2 abstained, checked, stopped early, 2 more asked"
+    assert _line(QUESTION, row | other, 1, 40).endswith(f"right 0.20   81 ms  {said}")
+    assert _line(QUESTION, row | usual | {"gate": "alone"}, 1, 40).endswith("ms  one alone")
 
 
 def test_progress__tells_now_and_then_and_how_long_it_will_take() -> None:

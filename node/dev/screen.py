@@ -23,7 +23,21 @@ _EVENTS_SHOWN = 8
 _TEXT_SHOWN = 30
 _ANSWER_SHOWN = 14
 _SHORT = 8
-_SHOWN = frozenset({"beacon", "bid", "award", "vote", "lease_missed", "outcome", "peer_lost", "peer_connected"})
+_SHOWN = frozenset(
+    {
+        "beacon",
+        "bid",
+        "award",
+        "commit",
+        "vote",
+        "judgement",
+        "refine",
+        "lease_missed",
+        "outcome",
+        "peer_lost",
+        "peer_connected",
+    }
+)
 
 
 HEADING = f"{'':>9} {'skill':<6} {'question':<{_TEXT_SHOWN}} {'answer':<{_ANSWER_SHOWN}} gold  margin"
@@ -40,8 +54,22 @@ def _line(question: Question, row: dict[str, Any], done: int, total: int) -> str
     answer = "-" if row["answer"] is None else _cut(str(row["answer"]), _ANSWER_SHOWN)
     return (
         f"{done:>4}/{total:<4} {question.skill:<6} {text:<{_TEXT_SHOWN}} {answer:<{_ANSWER_SHOWN}} {mark}"
-        f" {margin:>4} {row['latency_ms']:>4.0f} ms"
+        f" {margin:>4} {row['latency_ms']:>4.0f} ms{_course(row)}"
     )
+
+
+def _course(row: dict[str, Any]) -> str:
+    """What was not the usual course of a question, in a few words."""
+    parts = {
+        f"{row['dissent']} against": row["dissent"],
+        f"{row['abstained']} abstained": row["abstained"],
+        "one alone": row["gate"] == "alone",
+        "checked": row["gate"] == "checked",
+        "stopped early": row["stopped"],
+        f"{row['further']} more asked": row["further"],
+    }
+    said = [part for part, holds in parts.items() if holds]
+    return f"  {', '.join(said)}" if said else ""
 
 
 class Progress:
