@@ -117,7 +117,7 @@ class Core:
         self._watermark_ms = 0
         self.evidence = EvidenceBook()
         self.imports = Imports(self.evidence, self.me, parameters.auditors)
-        self.faults = FaultBook(self._outbox, lambda: self.evidence.peers() | self.peers.met())
+        self.faults = FaultBook(self._outbox, lambda: self.evidence.peers() | self.peers.met(), self._note_fault)
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers, partial(self.faults.suspect, "records"))
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requirement_map = requirement_map or RequirementMap(parameters)
@@ -410,6 +410,11 @@ class Core:
         spend = None if source is None else lambda: self.peers.spend_fault(source)
         self.faults.hear(Fault.parse(envelope.body), spend)
 
+    def _note_fault(self, accused: bytes, proof: bytes) -> None:
+        """Write down what was found of a peer with evidence; of keys that were made to be faulty a ledger would be full."""
+        if accused in self.evidence.peers():
+            self.ledger.append("fault", {"accused": accused, "proof": proof})
+
     def _dispatch(self, envelope: Envelope) -> None:
         if envelope.type in (Beacon.TYPE, Bid.TYPE) and self.is_faulty(envelope.sender):
             raise RemoteProtocolError("faulty", "of a peer that is proven to have broken the rules")
@@ -445,7 +450,9 @@ class Core:
             case BidAck():
                 self._execution.on_bid_ack(envelope, message)
             case Award():
+                self.faults.on_award(envelope, message)
                 self._execution.on_award(envelope, message)
+                self.faults.award_taken(envelope, message)
             case Cancel():
                 self._execution.on_cancel(envelope, message)
             case CommitSet():

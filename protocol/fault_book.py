@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from protocol.constants import FAULT_MS, FAULT_SIZE_MAX, FAULTS_BURST, FAULTS_OTHERS_MAX, FAULTS_SHARED_MAX
+from protocol.constants import FAULT_MS, FAULT_SIZE_MAX, FAULTS_BURST, FAULTS_OTHERS_MAX, FAULTS_SHARED_MAX, LEASES_MAX
+from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.events import Persist
 from protocol.faults import KINDS, Fault
+from protocol.messages import Award
 from protocol.outbox import Outbox
 from protocol.rates import Bucket
 
@@ -20,11 +22,17 @@ TABLE: Final = "faults"
 
 
 class FaultBook:
-    """One proof of each kind against each accused. `known` are the peers that were met or have evidence."""
+    """One proof of each kind against each accused. `known` are the peers that were met or have evidence.
 
-    def __init__(self, outbox: Outbox, known: Callable[[], frozenset[bytes]]) -> None:
+    `note` is given what this node itself found: the key of the accused and the id of the proof.
+    """
+
+    def __init__(self, outbox: Outbox, known: Callable[[], frozenset[bytes]], note: Callable[[bytes, bytes], None]) -> None:
         self._outbox = outbox
         self._known = known
+        self._note = note
+        # Awards that this node took, by requester and bid: no bid has two.
+        self._awards: dict[tuple[bytes, bytes], bytes] = {}
         # In the order in which they were learned.
         self._found: dict[bytes, dict[str, Fault]] = {}
         self._gossiped = Bucket(FAULT_MS, FAULTS_BURST)
@@ -55,7 +63,20 @@ class FaultBook:
         except RemoteProtocolError:
             return
         if self._keep(accused, fault):
+            self._note(accused, fault.id)
             self._outbox.publish_fault(fault)
+
+    def on_award(self, envelope: Envelope, award: Award) -> None:
+        """An award came: another one of the same bid before it proves a fault."""
+        taken = self._awards.get((envelope.sender, award.bid))
+        if taken is not None and taken != envelope.data:
+            self.suspect("awards", taken, envelope.data)
+
+    def award_taken(self, envelope: Envelope, award: Award) -> None:
+        """An award was of a bid of ours: remember it, as many as there may be leases."""
+        self._awards[envelope.sender, award.bid] = envelope.data
+        if len(self._awards) > LEASES_MAX:
+            del self._awards[next(iter(self._awards))]
 
     def hear(self, fault: Fault, spend: Callable[[], bool] | None) -> None:
         """Take in what another node passed on; raises `RemoteProtocolError` for what proves nothing, or is too much.

@@ -6,6 +6,7 @@ node that follows the specs whatever crashes, restarts and clocks do, so nobody 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -187,6 +188,11 @@ class Fault(Message):
         Message.__post_init__(self)
         if sum(map(len, self.parts)) > FAULT_SIZE_MAX:
             raise LocalProtocolError(f"fault: parts are more than {FAULT_SIZE_MAX} bytes")
+
+    @property
+    def id(self) -> bytes:
+        """What a ledger names it by: 32 bytes."""
+        return hashlib.sha256(b"tutti/fault/1\x00" + self.encode()).digest()
 
     @classmethod
     def of(cls, kind: str, *parts: bytes) -> Self:

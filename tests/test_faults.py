@@ -22,15 +22,15 @@ from protocol.evidence import Counts
 from protocol.faults import KINDS, Fault
 from protocol.gossip import Gate
 from protocol.identity import KeySigner
-from protocol.ledger import make_entry, open_entry
+from protocol.ledger import make_entry, open_entry, parse_entry
 from protocol.messages import Award, Beacon, Bid, BidAck
 from protocol.outbox import FAULTS
 from protocol.schema import Message
 from protocol.sealing import commitment
 from protocol.step import StepId
 from protocol.verdict import Verdict
-from tests.core_bench import asked, awarded, holder, requester
-from tests.support import PARAMETERS, WALL_MS, Bench, peers, record, sent
+from tests.core_bench import asked, awarded, holder, offered, requester
+from tests.support import PARAMETERS, WALL_MS, Bench, evidence, peers, record, sent
 from tests.test_audit_batch import leaf
 
 NETWORK = PARAMETERS.network
@@ -302,6 +302,20 @@ def test_two_records_with_one_number__are_found_kept_and_told_to_all() -> None:
     assert bench.disk["faults", liar.public_key + b"records"] == told.encode()
     (line,) = [effect for effect in bench.effects if isinstance(effect, Log) and effect.event == "fault"]
     assert line.fields["kind"] == "records"
+
+
+def test_two_awards_of_one_bid__are_found_and_stand_in_the_ledger_if_the_requester_has_evidence() -> None:
+    worker = Bench(("arith",), restored=evidence({OTHER.public_key: 10}), name="worker")
+    for asker in (LIAR, OTHER):
+        offer, _ = offered(worker, asker)
+        first = worker.hear(asker, offer)
+        assert not sent(first, Fault)
+        assert not sent(worker.hear(asker, offer, issued_ms=worker.wall_ms + 1), Fault), "the same with another date"
+        ((_, fault),) = sent(worker.hear(asker, dataclasses.replace(offer, seat=1)), Fault)
+        assert (fault.kind, fault.check(NETWORK)) == ("awards", asker.public_key)
+    noted = [entry for number in range(worker.core.ledger.chain.next) if (entry := worker.core.ledger.chain.get(number))]
+    noted = [entry for entry in noted if parse_entry(entry).kind == "fault"]
+    assert [parse_entry(entry).body for entry in noted] == [{"accused": OTHER.public_key, "proof": fault.id}]
 
 
 def test_record_of_before_a_restart__proves_it_as_well() -> None:
