@@ -68,13 +68,18 @@ def _plain(value: object) -> object:
     return value.data if isinstance(value, Repeated) else value
 
 
-def _row(case: Case, operation: Operation) -> dict[str, object]:
+def answered(case: Case, operation: Operation) -> dict[str, object]:
+    """What one line says: the case, and the output or the code that the operation gives."""
     given = {name: _plain(value) for name, value in case.input.items()}
     row: dict[str, object] = {"operation": case.operation, "name": case.name, "input": case.input}
     try:
         row["output"] = operation(**given)
     except RemoteProtocolError as error:
         row["code"] = error.code
+    return row
+
+
+def _checked(case: Case, row: dict[str, object]) -> dict[str, object]:
     # What a case is for is written down by hand; a change of the code cannot turn a refusal into an output unseen.
     assert row.get("code") == case.code, f"{case.operation}: {case.name}: {row.get('code')}, not {case.code}"
     return row
@@ -97,7 +102,12 @@ def render(document: str, operations: Mapping[str, Operation], cases: Sequence[C
     names = [(case.operation, case.name) for case in cases]
     assert len(set(names)) == len(names), f"{document}: two cases of one name"
     assert {case.operation for case in cases} == operations.keys(), f"{document}: an operation without a case"
-    rows = [_row(case, operations[case.operation]) for case in cases]
+    rows = [_checked(case, answered(case, operations[case.operation])) for case in cases]
+    return written(document, rows, share=share)
+
+
+def written(document: str, rows: Sequence[Mapping[str, object]], *, share: bool = False) -> str:
+    """The same of lines that are there already."""
     counted = Counter(_long_bytes([row["input"] for row in rows]) if share else ())
     shared = {data: place for place, data in enumerate(data for data, count in counted.items() if count > 1)}
     head: dict[str, object] = {"document": document} | ({"shared": [data.hex() for data in shared]} if share else {})
