@@ -124,6 +124,8 @@ def test_wrong_path_and_method__are_json_errors(tmp_path: Path) -> None:
         b"{}",
         b'{"question": 1}',
         b'{"question": "2?", "more": 1}',
+        b'{"question": "2?", "refine": 4}',
+        b'{"question": "2?", "refine": true}',
         b'{"question": "\\ud800"}',
     ],
 )
@@ -168,7 +170,7 @@ def test_client__that_goes_or_speaks_no_http_is_no_error_of_the_node_and_not_quo
 def test_question__that_is_asked_or_refused_is_in_no_log(tmp_path: Path) -> None:
     async def check(node: Served) -> None:
         asked = {"question": SECRET, "deadline_ms": 50}
-        assert (await node.call("POST", "/v1/ask", json.dumps(asked).encode()))[0] == 200
+        assert (await node.call("POST", "/v1/ask", json.dumps(asked | {"refine": 1}).encode()))[0] == 200
         assert (await node.call("POST", "/v1/ask", json.dumps(asked | {"skill": "cooking"}).encode()))[0] == 400
         assert (await node.call("POST", "/v1/infer", json.dumps(asked).encode()))[0] == 409
         assert '"event": "outcome"' in node.log.getvalue()
