@@ -110,7 +110,7 @@ def _pytest(tree: Path, words: tuple[str, ...], patience_s: float | None) -> int
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             return process.wait(patience_s)
