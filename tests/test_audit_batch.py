@@ -124,9 +124,10 @@ def test_opening__of_several_rounds_counts_each_executor_once() -> None:
     assert refusal(Answers(audit, (first, closed(audit, {EXECUTORS[1]: "-1"})))) == "opening"
 
 
-def test_opening__with_a_false_gold_answer_is_refused() -> None:
-    false = replace(leaf(), gold="17171717")
-    assert refusal(Answers(false, (closed(false, {EXECUTORS[0]: "17171717"}),))) == "opening"
+@pytest.mark.parametrize("gold", ["-99", "17171717"])
+def test_opening__with_a_false_gold_answer_is_refused(gold: str) -> None:
+    false = replace(leaf(), gold=gold)
+    assert refusal(Answers(false, (closed(false, {EXECUTORS[0]: gold}),))) == "opening"
 
 
 @pytest.mark.parametrize(

@@ -146,8 +146,8 @@ def opening(data: bytes) -> None:
     entries = [parse_entry(value) for value in _seeds("ledger")]
     found = draw.choice([one for one in entries if one.kind == OPENING])
     # As it stands in the ledger, and with its Merkle root made to fit, so that what is inside is looked at.
-    leaves = [_leaf(draw, leaf) for leaf in found.body["leaves"]]  # type: ignore[union-attr]
     with suppress(RemoteProtocolError, LocalProtocolError):
+        leaves = [_leaf(draw, leaf) for leaf in found.body["leaves"]]  # type: ignore[union-attr]
         parts: list[Value] = [canonical.decode(leaf) for leaf in leaves]
         root = merkle.root([canonical.encode(part[0]) for part in parts if isinstance(part, list) and part])
         body: dict[str, Value] = {"leaves": list(leaves), "root": root}
@@ -219,7 +219,10 @@ def succession(data: bytes) -> None:
 
 
 def _redone(draw: Draw, data: bytes) -> bytes:
-    return canonical.encode(draw.changed(canonical.decode(data), recorded().ids))
+    try:
+        return canonical.encode(draw.changed(canonical.decode(data), recorded().ids))
+    except LocalProtocolError:
+        return draw.flipped(data)  # a value that has no encoding
 
 
 def tree(data: bytes) -> None:

@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,6 +33,8 @@ SEED: Final = 1
 # A mutant that loops may fill the memory as well; what the tests run in has this limit from here.
 MEMORY_MAX: Final = 4 << 30
 
+Choose = Callable[[Path, str], tuple[str, ...]]
+
 
 def key_of(mutant: Mutant) -> str:
     """Names a mutant by where it is and by all the code of its file."""
@@ -47,38 +50,32 @@ def remembered() -> dict[str, str]:
 
 
 def judged(mutants: list[Mutant], *, again: bool) -> list[str]:
-    """The verdicts on `mutants`, in their order."""
+    """The verdicts on `mutants`, in their order: the near tests on all of them, then the others on those that survived."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    known = {} if again else remembered()
-    verdicts = {key_of(mutant): known[key_of(mutant)] for mutant in mutants if key_of(mutant) in known}
-    waiting = [mutant for mutant in mutants if key_of(mutant) not in verdicts]
-    print(f"{len(verdicts)} of {len(mutants)} mutants are known; the tests run once without one first", flush=True)
-    if waiting:
-        trees: SimpleQueue[Path] = SimpleQueue()
-        workers = os.cpu_count() or 1
-        first = running.copied(REPOSITORY, CACHE / "tree-0")
-        knowledge = running.learn(first)
-        trees.put(first)
-        for number in range(1, workers):
-            trees.put(running.copied(REPOSITORY, CACHE / f"tree-{number}"))
-        with (CACHE / "verdicts.jsonl").open("a") as log, ThreadPoolExecutor(workers) as pool:
+    verdicts = {} if again else remembered()
+    trees: SimpleQueue[Path] = SimpleQueue()
+    workers = os.cpu_count() or 1
+    for number in range(workers):
+        trees.put(running.copied(REPOSITORY, CACHE / f"tree-{number}"))
+    with (CACHE / "verdicts.jsonl").open("a") as log, ThreadPoolExecutor(workers) as pool:
 
-            def judge(mutant: Mutant) -> None:
-                tree, began = trees.get(), time.monotonic()
-                try:
-                    verdict, seen_by = running.verdict(tree, mutant, knowledge)
-                finally:
-                    trees.put(tree)
-                verdicts[key_of(mutant)] = verdict
-                log.write(json.dumps({"key": key_of(mutant), "verdict": verdict}) + "\n")
-                log.flush()
-                print(
-                    f"{len(verdicts):4} {verdict:9} {time.monotonic() - began:5.0f} s, seen by {seen_by} tests: "
-                    f"{mutant.path}:{mutant.line} {mutant.operator}",
-                    flush=True,
-                )
+        def judge(mutant: Mutant, choose: Choose) -> None:
+            tree, began = trees.get(), time.monotonic()
+            try:
+                verdict = running.verdict(tree, mutant, choose(tree, mutant.path))
+            finally:
+                trees.put(tree)
+            verdicts[key_of(mutant)] = verdict
+            log.write(json.dumps({"key": key_of(mutant), "verdict": verdict}) + "\n")
+            log.flush()
+            took_s = time.monotonic() - began
+            place = f"{mutant.path}:{mutant.line} {mutant.operator}"
+            print(f"{choose.__name__:5} {verdict:9} {took_s:5.0f} s {place}", flush=True)
 
-            list(pool.map(judge, waiting))
+        for choose in (running.near, running.far):
+            waiting = [mutant for mutant in mutants if verdicts.get(key_of(mutant), "survived") == "survived"]
+            print(f"{len(waiting)} of {len(mutants)} mutants meet the {choose.__name__} tests", flush=True)
+            list(pool.map(lambda mutant, choose=choose: judge(mutant, choose), waiting))
     return [verdicts[key_of(mutant)] for mutant in mutants]
 
 

@@ -1,47 +1,35 @@
 """Runs the tests against one mutant after the other, each in a copy of the checkout.
 
-Which tests run a line is measured once. A mutant meets those, the most special ones first, for no other can tell it from the
-original; what runs at an import is seen by all. A test that fails, or a run that takes several times as long as it should,
-kills the mutant.
+First the near tests, then all the others. A test that fails kills the mutant, if it holds
+without it; so does a run that takes more of a processor's time than it ever should.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
-from collections import Counter
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
-
-from coverage import CoverageData
 
 from contrib.mutants.sampling import Mutant
 from contrib.pure_tests import pure_tests
 
-_PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants")
-_FAILED: Final = 1
-# A changed import, decorator or constant ends pytest before the first test: the tests cannot run at all.
-_BROKEN: Final = (2, 3, 4)
-# Constants and tables stand in the specs.
-_OF_TABLES: Final = ("tests/test_specs.py",)
-_PATIENCE: Final = 4
-_PATIENCE_S_MIN: Final = 60
+_PYTEST: Final = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile=mutants")
+_FAILED: Final = re.compile(r"^FAILED (tests/\S+?)(?: - .*)?$", re.MULTILINE)
+# Seconds of a processor: all the tests take three minutes. A mutant that loops ends here.
+CPU_S_MAX: Final = 600
+# A mutant that waits for something that never comes uses no processor.
+WALL_S_MAX: Final = 3_600
 
 
 class BrokenTreeError(Exception):
-    """The tests fail without any mutant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """Tests by the line that they run, how many lines each runs, and how long all of them take, in seconds."""
-
-    by_line: dict[tuple[str, int], set[str]]
-    weight: Counter[str]
-    whole_s: float
+    """A test fails without any mutant."""
 
 
 def copied(repository: Path, target: Path) -> Path:
@@ -61,46 +49,52 @@ def copied(repository: Path, target: Path) -> Path:
     return target
 
 
-def learn(tree: Path) -> Knowledge:
-    """Run the tests once without a mutant and see which lines each of them runs."""
-    began = os.times().elapsed
-    words = ("--cov=protocol", "--cov-branch", "--cov-context=test", "--cov-report=", *pure_tests(tree))
-    code = _pytest(tree, words, None)
-    if code != 0:
-        raise BrokenTreeError(f"the tests fail without a mutant: pytest's exit code is {code}, see {tree}/mutants.log")
-    data = CoverageData(str(tree / ".coverage"))
-    data.read()
-    by_line: dict[tuple[str, int], set[str]] = {}
-    weight: Counter[str] = Counter()
-    for file in data.measured_files():
-        path = str(Path(file).relative_to(tree))
-        for line, contexts in data.contexts_by_lineno(file).items():
-            # "tests/test_x.py::test_y|run", with setup and teardown beside run; empty while a module is imported.
-            tests = {context.partition("|")[0] for context in contexts if context}
-            by_line[path, line] = tests
-            weight.update(tests)
-    return Knowledge(by_line, weight, os.times().elapsed - began)
+@cache
+def near(tree: Path, path: str) -> tuple[str, ...]:
+    """The tests that name the module at `path`, those that import least first; then the specs' and those of the core.
+
+    Nearly every module works in the core, and constants stand in the specs.
+    """
+    module = Path(path).stem
+    named = re.compile(rf"protocol\.{module}\b|protocol import .*\b{module}\b")
+    texts = {name: (tree / name).read_text() for name in pure_tests(tree)}
+    found = [name for name, text in texts.items() if named.search(text)]
+    found.sort(key=lambda name: (texts[name].count("from protocol"), name))
+    core = sorted((name for name in texts if "/test_core_" in name), key=lambda name: (module not in name, name))
+    return tuple(dict.fromkeys((*found, "tests/test_specs.py", *core)))
 
 
-def verdict(tree: Path, mutant: Mutant, known: Knowledge) -> tuple[str, str]:
-    """One of "killed", "timeout" and "survived", and how many tests were asked first; `tree` is as before afterwards."""
+def far(tree: Path, path: str) -> tuple[str, ...]:
+    """All other tests."""
+    return tuple(name for name in pure_tests(tree) if name not in near(tree, path))
+
+
+def verdict(tree: Path, mutant: Mutant, tests: tuple[str, ...]) -> str:
+    """One of "killed", "timeout" and "survived"; `tree` is as before afterwards. Raises `BrokenTreeError`."""
     file = tree / mutant.path
     source = file.read_text()
-    seeing = known.by_line.get((mutant.path, mutant.line), set())
-    # Parameters of a test may hold any character, so whole functions are named.
-    functions = {test.partition("[")[0]: known.weight[test] for test in sorted(seeing)}
-    nearest = sorted(functions, key=lambda name: (functions[name], name)) or [*_OF_TABLES, *pure_tests(tree)]
     try:
         file.write_text(mutant.code)
-        code = _pytest(tree, ("-x", *nearest), max(_PATIENCE_S_MIN, _PATIENCE * known.whole_s))
-    except subprocess.TimeoutExpired:
-        return "timeout", f"{len(functions)}"
+        code, failed = _pytest(tree, tests)
     finally:
         file.write_text(source)
-    return ("killed" if code == _FAILED or code in _BROKEN else "survived"), f"{len(functions) or 'all'}"
+    if code is None:
+        return "timeout"
+    if code == 0:
+        return "survived"
+    # Without a failed test the mutant broke an import or a table at the start, and no test can run at all.
+    if failed is not None and not _holds(tree, failed):
+        raise BrokenTreeError(f"{failed} fails without a mutant, see {tree}/mutants.log")
+    return "killed"
 
 
-def _pytest(tree: Path, words: tuple[str, ...], patience_s: float | None) -> int:
+@cache
+def _holds(tree: Path, test: str) -> bool:
+    return _pytest(tree, (test,))[0] == 0
+
+
+def _pytest(tree: Path, words: tuple[str, ...]) -> tuple[int | None, str | None]:
+    """The exit code, None if it took too long, and the first test that failed."""
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     with (tree / "mutants.log").open("w") as log:
         process = subprocess.Popen(
@@ -112,10 +106,18 @@ def _pytest(tree: Path, words: tuple[str, ...], patience_s: float | None) -> int
             stderr=subprocess.STDOUT,
             process_group=0,
         )
+        if sys.platform == "linux":
+            resource.prlimit(process.pid, resource.RLIMIT_CPU, (CPU_S_MAX, CPU_S_MAX))
         try:
-            return process.wait(patience_s)
-        except BaseException:
+            code = process.wait(WALL_S_MAX)
+        except BaseException as error:
             # Its children as well, whatever ended the wait: the tests start some.
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None, None
             raise
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return None, None
+    failed = _FAILED.search((tree / "mutants.log").read_text(errors="replace"))
+    return code, failed[1] if failed else None
