@@ -6,7 +6,7 @@ import { checkBodyOf, checkLifetime, read } from "./envelope.js";
 import { mean, weight } from "./evidence.js";
 import { domain, sha256, verify } from "./identity.js";
 import { Refusal, demand } from "./refusal.js";
-import { limit, seatTable, skillOptions } from "./tables.js";
+import { limit, presetRevision, seatTable, skillOptions } from "./tables.js";
 import { aloneAmong, commitment, isCanonical, isChecked, isDecided, tallyOf, tie, together } from "./vote.js";
 
 const DOMAIN = domain("tutti/receipt/1");
@@ -492,7 +492,7 @@ class Replay {
 
   // 12
   checkOptions() {
-    if (!this.view || !this.receipt.network.equals(DEV) || this.beacon.revision !== 1n) return;
+    if (!this.view || !this.receipt.network.equals(DEV) || this.beacon.revision !== presetRevision()) return;
     const options = skillOptions(this.beacon.skill);
     holds(options === undefined || options === this.view.options, "K of the skill");
   }

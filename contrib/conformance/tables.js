@@ -121,6 +121,9 @@ export function skillOptions(skill) {
   return row && BigInt(row[2]);
 }
 
+// The revision of the presets' parameters.
+export const presetRevision = () => BigInt(/networks `dev` and `local`, revision (\d+)/.exec(document("05-capability.md"))[1]);
+
 // A body has exactly the fields of its type, each by its rule.
 export function checkBody(fields, body) {
   demand(body instanceof Map && body.size === fields.size && [...fields.keys()].every((name) => body.has(name)), "fields");

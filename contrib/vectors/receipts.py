@@ -212,8 +212,8 @@ def _further() -> Story:
 
 
 def _cluster() -> Story:
-    """Two of three share one voice, and the third has more weight than either."""
-    story = Story(((8, 2, 4), (8, 2, 4), (10, 0)))
+    """Two of three share one voice, which counts once beside that of the third."""
+    story = Story(((9, 1, 4), (9, 1, 4), (8, 2)))
     story.hear(0, 1, 2)
     story.look()
     for seat, bidder in enumerate(story.order):

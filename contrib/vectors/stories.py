@@ -17,6 +17,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.evidence import Counts
 from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, input_hash
 from protocol.outbox import BEACONS
+from protocol.parameters import preset
 from protocol.receipt import Result, StepReceipt
 from protocol.replay import Replay
 from protocol.review import Judge, Judgement, Refine
@@ -28,6 +29,7 @@ REQUESTER: Final = 0
 QUESTION: Final = "What is 3 + 4?"
 NONCE: Final = b"\x0b" * 32
 _OPTIONS: Final = 10
+_REVISION: Final = preset("dev").revision
 _EMPTY: Final = Result(
     "no bids", voted=True, answer=None, earned=False, margin=0, support=(), dissent=0, abstained=0, coverage=0
 )
@@ -67,7 +69,7 @@ class Story:
         """Publish the beacon."""
         bound = input_hash(NONCE, question, self.kind, 256)
         head = b"\x0c" * 32 if self.head_number else bytes(32)
-        beacon = Beacon(TASK, 0, 0, "arith", self.kind, bound, 3, 256, 1_500, 60_000, 1, head, self.head_number)
+        beacon = Beacon(TASK, 0, 0, "arith", self.kind, bound, 3, 256, 1_500, 60_000, _REVISION, head, self.head_number)
         self.beacon_id = self.say(REQUESTER, to, beacon)
 
     def bid(self, bidder: int, beacon: bytes | None = None) -> None:
