@@ -190,6 +190,12 @@ class Committee:
         self._judging.end(task)
         self._end(task, "deadline")
 
+    def abandon(self, task: Task) -> None:
+        """Nobody needs the answer any more."""
+        for seat in task.seats:
+            if seat.open:
+                self._take_back(task, seat, "unneeded", "not needed")
+
     def _over(self, task: Task, seat: Seat) -> bool:
         """Whether a seat's holder let its time run out; who has committed waits for the others."""
         now_ms = self._post.mono_ms

@@ -27,6 +27,7 @@ from protocol.conclusion import outcome_of
 from protocol.constants import (
     DEADLINE_MS_DEFAULT,
     DEADLINE_MS_MAX,
+    PLANNERS_MAX,
     QUESTION_SIZE_MAX,
     REFINE_MAX,
     TASKS_MAX,
@@ -77,6 +78,7 @@ from protocol.own_record import SEQUENCE, OwnRecord
 from protocol.panel import Panel
 from protocol.parameters import Parameters
 from protocol.peers import PeerTable
+from protocol.planning import PLANNER, Planning
 from protocol.rates import Bucket
 from protocol.receipt import SALT_SIZE, Receipt, Result, StepReceipt, receipt_hash
 from protocol.requester import Requester
@@ -151,6 +153,7 @@ class Core:
         self._calibration = Calibration(
             self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._task
         )
+        self._planning = Planning(parameters, self._part, self._requester.add, self._requester.abandon, self._conclude)
         self._refused = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
@@ -304,6 +307,10 @@ class Core:
             raise LocalProtocolError(f"no skill {event.skill!r} in this network; there are {known}, {GENERAL}")
         if len(self._requester) >= TASKS_MAX:
             raise LocalProtocolError(f"{TASKS_MAX} questions are under way; wait for one to end")
+        if event.planners is not None and not 0 <= event.planners <= PLANNERS_MAX:
+            raise LocalProtocolError(f"a question has at most {PLANNERS_MAX} planners, not {event.planners}")
+        if event.planners and PLANNER not in self.parameters.skills:
+            raise LocalProtocolError(f"this network has no skill {PLANNER}, so nobody can plan a question")
         deadline_ms = DEADLINE_MS_DEFAULT if event.deadline_ms is None else event.deadline_ms
         if not 0 < deadline_ms <= DEADLINE_MS_MAX:
             raise LocalProtocolError(f"a deadline is 1 to {DEADLINE_MS_MAX} ms, not {deadline_ms}")
@@ -314,7 +321,15 @@ class Core:
         task = self._task(event.text, requirement, event.request, deadline_ms)
         task.skill_given, task.refine = event.skill is not None, event.refine
         self.audits.on_question(requirement.skill)
-        self._requester.add(task)
+        planners = self._planning.planners(event.planners, requirement, self.candidates(PLANNER))
+        if planners:
+            self._planning.add(task, planners)
+        else:
+            self._requester.add(task)
+
+    def _part(self, text: str, requirement: Requirement) -> Task:
+        """A task for a part of a question; whose part it is sets its time."""
+        return self._task(text, requirement, None, DEADLINE_MS_DEFAULT)
 
     def _task(self, text: str, requirement: Requirement, request: bytes | None, deadline_ms: int) -> Task:
         skill = self.parameters.skills.get(requirement.skill)
@@ -514,9 +529,14 @@ class Core:
                 self._outbox.log("debug", "audit", {"peer": peer.hex(), "skill": task.requirement.skill, "verdict": verdict})
             return
         outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
-        self._outbox.log("info", "outcome", {"task": task.id.hex(), "outcome": outcome.kind.value})
-        assert task.request is not None
-        self._outbox.emit(Deliver(task.request, outcome, self._receipt(task, reason, outcome)))
+        if task.request is None:
+            self._planning.on_end(task, outcome)
+        else:
+            self._conclude(task.request, outcome, self._receipt(task, reason, outcome))
+
+    def _conclude(self, request: bytes, outcome: Outcome, receipt: bytes = b"") -> None:
+        self._outbox.log("info", "outcome", {"task": outcome.task.hex(), "outcome": outcome.kind.value})
+        self._outbox.emit(Deliver(request, outcome, receipt))
 
     def _receipt(self, task: Task, reason: str, outcome: Outcome) -> bytes:
         """Sign what the task left, and write its hash down; empty if it asked nobody, or left more than a receipt holds."""

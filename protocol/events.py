@@ -57,13 +57,17 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class RequestMade:
-    """The owner asks. `skill` overrides the mapping of the text to a requirement; `refine` is how often members may revise."""
+    """The owner asks. `skill` overrides the mapping of the text to a requirement; `refine` is how often members may revise.
+
+    `planners` is how many plans the question is to be answered by, 0 for none, None for what its requirement suggests.
+    """
 
     request: bytes
     text: str
     skill: str | None = None
     deadline_ms: int | None = None
     refine: int = 0
+    planners: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,9 @@ class Outcome:
     says that somebody was not waited for who could change nothing. `latency_ms` runs from the request to this outcome,
     `inference_ms` is the longest time that an executor whose answer counted reported, `messages` and `bytes_total` are
     envelopes sent and received for this task.
+
+    A question that was planned has `plans`, the heaviest first. Its bids and seats are those of its planners, whose answers are
+    plans; answer and tally are those of the plans' vote, and the costs those of planners and steps together.
     """
 
     task: bytes
@@ -114,3 +117,27 @@ class Outcome:
     messages: int
     bytes_total: int
     tokens: int
+    plans: tuple[PlanReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """A step of a plan that ended: its question with the answers that it needed put in, and its outcome."""
+
+    step: int
+    skill: str
+    question: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """A plan, who wrote it with which weight together, and what came of it: `state` is "answered" or why it failed."""
+
+    plan: int
+    planners: tuple[bytes, ...]
+    weight: int
+    text: str
+    state: str
+    answer: str | None
+    steps: tuple[StepReport, ...]

@@ -192,6 +192,9 @@ TINY_SKILLS: Final[Mapping[str, Skill]] = MappingProxyType(
         "text": _audited("text", "word"),
         # Half of its answers are yes or no.
         "logic": _audited("logic", "choice", options=2),
+        # Of three of its seven families half of the answers are a guess.
+        "composite": _audited("composite", "choice", options=4),
+        "plan": _audited("plan", "plan"),
     }
 )
 
@@ -202,4 +205,4 @@ def preset(name: str) -> Parameters:
     """The parameters of the preset network `name`, "dev" or "local"."""
     if name not in PRESETS:
         raise LocalProtocolError(f"no preset network {name!r}; there are {', '.join(PRESETS)}")
-    return Parameters(Genesis(name, NOBODY, bytes(NONCE_SIZE)), revision=1, skills=TINY_SKILLS)
+    return Parameters(Genesis(name, NOBODY, bytes(NONCE_SIZE)), revision=2, skills=TINY_SKILLS)

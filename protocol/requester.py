@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from protocol.allocation import ReceivedBid
 from protocol.committee import Committee, LeaseMessage
-from protocol.constants import BIDS_MAX, SEATS_DEFAULT, WINDOW_MS_MAX, WINDOW_MS_MIN
+from protocol.constants import BIDS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.messages import Beacon, Bid, BidAck, input_hash
@@ -72,7 +72,7 @@ class Requester:
             task.requirement.skill,
             task.answer_kind,
             input_hash(task.nonce, task.question, task.answer_kind, task.tokens_max),
-            SEATS_DEFAULT,
+            task.committee,
             task.tokens_max,
             WINDOW_MS_MAX,
             # What was asked for, not what is left: a question that waited would be told from an audit by the difference.
@@ -117,13 +117,13 @@ class Requester:
         if expected and all(peer in task.bids for peer in expected):
             return True
         if task.examinees:
-            return sum(peer in task.bids for peer in expected) >= SEATS_DEFAULT
+            return sum(peer in task.bids for peer in expected) >= task.committee
         earned = [peer for peer in expected if standing.weighs(peer, task)]
         earned.sort(key=lambda peer: (-standing.counts(peer, skill).mean(task.options), peer))
         # Who earned a weight alone can decide: strangers who offer everything and never bid hold up nobody.
-        if earned and all(peer in task.bids for peer in earned[:SEATS_DEFAULT]):
+        if earned and all(peer in task.bids for peer in earned[: task.committee]):
             return True
-        return elapsed_ms >= WINDOW_MS_MIN and sum(peer in task.bids for peer in earned) >= SEATS_DEFAULT
+        return elapsed_ms >= WINDOW_MS_MIN and sum(peer in task.bids for peer in earned) >= task.committee
 
     # --- Leases
 
@@ -137,7 +137,8 @@ class Requester:
     def on_unreachable(self, peer: bytes) -> None:
         """A channel ended."""
         for task in self.tasks():
-            self._committee.lose(task, peer)
+            if task.step_id in self._tasks:
+                self._committee.lose(task, peer)
 
     # --- Time
 
@@ -157,12 +158,19 @@ class Requester:
     def advance(self) -> None:
         """Close windows and rounds, expire leases, end tasks at their deadline."""
         for task in self.tasks():
+            if task.step_id not in self._tasks:
+                continue  # abandoned when another step of its plan failed just now
             if task.ends_mono_ms <= self._post.mono_ms:
                 self._committee.break_off(task)
             elif task.phase is Phase.BIDDING and self._window_closes(task):
                 self._committee.award(task)
             elif task.phase in (Phase.RUNNING, Phase.JUDGING):
                 self._committee.advance(task)
+
+    def abandon(self, task: Task) -> None:
+        """Break off a task whose answer nobody needs any more; `finish` is not called."""
+        if self._tasks.pop(task.step_id, None) is not None:
+            self._committee.abandon(task)
 
     def _end(self, task: Task, reason: str) -> None:
         del self._tasks[task.step_id]

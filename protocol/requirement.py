@@ -35,7 +35,8 @@ _WORD: Final = re.compile("[a-z\u0080-\U0010ffff]+")
 # Examples of each exercise family: enough that every phrasing of a generator is near one of them. Stories differ in names and
 # things, and one unlike all examples would be taken for free text.
 _EXAMPLES_PER_FAMILY: Final = 72
-_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType({"word": 400})
+# The phrasings of composite questions are long and unlike each other, so fewer tell them apart.
+_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType({"word": 400} | dict.fromkeys(exercises.SKILLS["composite"], 48))
 # Exercises about any word resemble no stored example of themselves.
 _PATTERNS: Final = MappingProxyType({"text": exercises_text.EXAMPLES, "logic": exercises_logic.EXAMPLES})
 
@@ -70,8 +71,13 @@ def _square(grams: Mapping[int, int]) -> int:
 
 
 def examples_of(skill: Skill) -> Iterator[str]:
-    """The skill's example texts: those that its network gives, and those of the exercises that audit it."""
+    """The skill's example texts: those that its network gives, and those of the exercises that audit it.
+
+    Exercises for planners ask what other skills answer: no question needs a plan for its answer.
+    """
     yield from skill.examples
+    if skill.answer == "plan":
+        return
     for name in dict.fromkeys(exercise for exercise, _ in skill.audited_by):
         yield from _PATTERNS.get(name, ())
     for exercise, family in skill.audited_by:

@@ -54,7 +54,7 @@ class Seating:
 
     def ask_more(self, task: Task) -> bool:
         """Offer further seats, once, to bidders with a weight if the margin is thin; whether there were any."""
-        if task.audit is not None or task.answer_kind == "text" or task.further or task.refined:
+        if task.audit is not None or task.answer_kind in ("text", "plan") or task.further or task.refined:
             return False
         if self._post.mono_ms >= seals_mono_ms(task) or not is_thin(tally(task.id, task.cast())):
             return False
@@ -106,7 +106,7 @@ class Seating:
         task.view_hash = view_hash(task.view_data)
         # The view holds whatever was acknowledged, also of who is not examined or not there any more.
         free = [bid for bid in bids if bid.bidder not in task.gone and (not task.examinees or bid.bidder in task.examinees)]
-        return allocate(task.beacon_id, SEATS_DEFAULT, free, task.view)
+        return allocate(task.beacon_id, task.committee, free, task.view)
 
     def _offer(self, task: Task, number: int, bid: ReceivedBid) -> None:
         step = task.step_id
@@ -139,7 +139,9 @@ def asked_of(task: Task, committee: tuple[ReceivedBid, ...]) -> tuple[ReceivedBi
         judged = len(committee) >= SEATS_DEFAULT and all(task.weight(bid) > 0 for bid in committee)
         return committee if judged else committee[:1]
     place = None
-    if task.audit is None and task.view is not None and not task.refine:
+    # As many plans as were asked for: what decides is not who writes the same plan, but what comes of each.
+    votes_for_answers = task.answer_kind != "plan" and not task.refine
+    if task.audit is None and task.view is not None and votes_for_answers:
         clusters = task.view.clusters
         votes = [Vote(bid.bidder, None, task.weight(bid), clusters.get(bid.bidder)) for bid in committee]
         place = alone(votes, [task.view.of(bid).mean(task.options) for bid in committee])

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.allocation import ReceivedBid, View
+from protocol.constants import SEATS_DEFAULT
 from protocol.evidence import Counts
 from protocol.exercises import Exercise
 from protocol.outcome import Gate, SeatReport
@@ -99,11 +100,16 @@ class Task:
     bytes_total: int = 0
     # Audited peers; empty for a question. Only these are offered a seat.
     examinees: tuple[bytes, ...] = ()
+    # Which plan's which step this is; both are 0 for a question as it was asked, and for its planners.
+    plan: int = 0
+    step: int = 0
+    # Seats that the beacon offers.
+    committee: int = SEATS_DEFAULT
 
     @property
     def step_id(self) -> StepId:
-        """The one step of a task without a plan."""
-        return StepId(self.id)
+        """What its messages name it by."""
+        return StepId(self.id, self.plan, self.step)
 
     def weight(self, bid: ReceivedBid) -> int:
         """What a bidder's vote weighs, by the evidence of the award's view and not today's.

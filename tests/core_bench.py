@@ -83,7 +83,7 @@ def offered(
     nonce = b"n" * 32
     skill, answer_kind = kind
     bound = input_hash(nonce, question, answer_kind, 256)
-    beacon = Beacon(b"t" * 16, 0, step, skill, answer_kind, bound, 3, 256, 1_500, 60_000, 1)
+    beacon = Beacon(b"t" * 16, 0, step, skill, answer_kind, bound, 3, 256, 1_500, 60_000, 2)
     if not bench.core.peers.is_connected(asker.public_key):
         bench.meet(asker)
     effects = bench.hear(asker, beacon)

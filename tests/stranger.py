@@ -78,7 +78,7 @@ def spoiled(data: bytes) -> bytes:
 def beacon(task: bytes | None = None, question: str = QUESTION) -> Beacon:
     """A beacon that any node with a model answers."""
     bound = input_hash(NONCE, question, "number", 256)
-    return Beacon(task or os.urandom(16), 0, 0, "arith", "number", bound, 3, 256, 1_500, 60_000, 1)
+    return Beacon(task or os.urandom(16), 0, 0, "arith", "number", bound, 3, 256, 1_500, 60_000, 2)
 
 
 def record(sequence: int, *addresses: str) -> Record:

@@ -146,7 +146,7 @@ def test_opening__of_another_question_than_the_generators_is_refused(change: dic
 
 
 @pytest.mark.parametrize(
-    "change", [{"revision": 2}, {"skill": "cooking"}, {"exercise": "arith/later"}, {"exercise": "lists/sort"}]
+    "change", [{"revision": 3}, {"skill": "cooking"}, {"exercise": "arith/later"}, {"exercise": "lists/sort"}]
 )
 def test_opening__by_other_parameters_is_not_for_this_node_to_grade(change: dict[str, object]) -> None:
     changed = replace(leaf(), **change)  # type: ignore[arg-type]

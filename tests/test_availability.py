@@ -19,7 +19,7 @@ from protocol.messages import Accept, Award, Beacon, Bid, Decline
 from tests.core_bench import STRANGER, answer, asked, awarded, holder, newer, offered, requester
 from tests.support import Bench, evidence, inferred, peers, sent
 
-BEACON = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1)
+BEACON = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 2)
 
 
 def capped(requests: int = 0, tokens: int = 0) -> Bench:

@@ -95,7 +95,7 @@ def test_deadline__outside_its_limits_is_misuse(deadline_ms: int) -> None:
 
 
 def test_skill__unknown_to_the_network_is_misuse() -> None:
-    with pytest.raises(LocalProtocolError, match="arith, lists, logic, text, general"):
+    with pytest.raises(LocalProtocolError, match="arith, composite, lists, logic, plan, text, general"):
         Bench().ask(QUESTION, skill="poetry")
 
 
@@ -134,7 +134,7 @@ def test_executor__bids_accepts_infers_commits_and_opens() -> None:
 def test_executor__does_not_bid_on_what_it_does_not_offer(skills: tuple[str, ...], asked_skill: str) -> None:
     bench = Bench(skills)
     bench.meet(STRANGER)
-    beacon = Beacon(b"t" * 16, 0, 0, asked_skill, "number", bytes(32), 3, 256, 1_500, 60_000, 1)
+    beacon = Beacon(b"t" * 16, 0, 0, asked_skill, "number", bytes(32), 3, 256, 1_500, 60_000, 2)
     assert not sent(bench.hear(STRANGER, beacon), Bid)
 
 
@@ -142,7 +142,7 @@ def test_executor__stops_bidding_when_its_model_is_gone() -> None:
     bench = Bench(("arith",))
     bench.meet(STRANGER)
     bench.step(ModelChanged(available=False, tokens_per_s=0))
-    beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1)
+    beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 2)
     assert not sent(bench.hear(STRANGER, beacon), Bid)
 
 
@@ -158,7 +158,7 @@ def test_busy_executor__bids_and_says_how_busy_it_is() -> None:
 def test_executor__bids_once_however_often_the_beacon_comes() -> None:
     bench = Bench(("arith",))
     bench.meet(STRANGER)
-    data = bench.sealed(STRANGER, Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1))
+    data = bench.sealed(STRANGER, Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 2))
     copies = [sent(bench.step(MessageReceived(None, data)), Bid) for _ in range(4)]
     assert [len(found) for found in copies] == [1, 0, 0, 0]
     assert bench.core.rejected["replay"] == 3

@@ -69,7 +69,7 @@ def live() -> tuple[Bench, list[KeySigner], list[tuple[Envelope, Award]], list[E
     _, awards = awarded(bench, others)
     nonce = b"n" * 32
     bound = input_hash(nonce, "sort 2 1", "list", 256)
-    beacon = Beacon(b"t" * 16, 0, 0, "lists", "list", bound, 3, 256, 1_500, 60_000, 1)
+    beacon = Beacon(b"t" * 16, 0, 0, "lists", "list", bound, 3, 256, 1_500, 60_000, 2)
     bench.meet(STRANGER)
     ((bid, body),) = sent(bench.hear(STRANGER, beacon), Bid)
     award = Award(body.task, 0, 0, body.beacon, bid.id, bytes(32), 0, nonce, "sort 2 1", LEASE_MS, 0)

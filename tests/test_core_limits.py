@@ -68,7 +68,7 @@ def beacon(number: int, **change: object) -> Beacon:
         256,
         1_500,
         60_000,
-        1,
+        2,
     )
     return replace(body, **change)  # type: ignore[arg-type]
 

@@ -195,7 +195,7 @@ def test_watermark__is_written_once_a_step_whatever_a_peers_clock_says(ahead_ms:
     bench, others = requester(1)
     written = 0
     for step in range(40):
-        beacon = Beacon(b"t" * 16, 0, step, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1)
+        beacon = Beacon(b"t" * 16, 0, step, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 2)
         effects = bench.hear(others[0], beacon, issued_ms=bench.wall_ms + ahead_ms)
         written += sum(isinstance(effect, Persist) and effect.key == b"watermark" for effect in effects)
         bench.wait(100)
@@ -223,7 +223,7 @@ def test_restart__keeps_evidence_and_raises_the_sequence() -> None:
 def test_restart__refuses_what_was_handled_before_it() -> None:
     bench = Bench(("arith",))
     bench.meet(STRANGER)
-    data = bench.sealed(STRANGER, Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1))
+    data = bench.sealed(STRANGER, Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 2))
     assert len(sent(bench.step(MessageReceived(None, data)), Bid)) == 1
     again = restarted(bench, skills=("arith",))
     again.meet(STRANGER)

@@ -214,7 +214,7 @@ def test_forged_values__are_refused() -> None:
             now_ms = time.time_ns() // 1_000_000
             own, other = record_key(EVIL_KEY), record_key(provider.key)
             good = signed(EVIL, claims())
-            beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1)
+            beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 2)
             forged = [
                 put(other, signed(EVIL, claims())),  # its own record under another's key
                 put(

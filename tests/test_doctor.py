@@ -411,7 +411,7 @@ def test_redaction__nothing_private_is_left_wherever_it_stands(what: str, before
         "2026-11-21 09:44:31 UTC",
         "cap reached until 14:05 (2 of 2 requests this hour)",
         "python 3.11.7, llama-cpp-python 0.3.36, libp2p 0.8.1",
-        "local, id 0b4a12d1be99fca0, revision 1, built in",
+        "local, id 0b4a12d1be99fca0, revision 2, built in",
     ],
 )
 def test_redaction__leaves_what_everybody_may_see(text: str) -> None:

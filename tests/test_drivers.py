@@ -152,7 +152,7 @@ def joined(driver: Driver, *names: str) -> list[KeySigner]:
 def beacon(text: str, step: int = 0) -> Beacon:
     """A beacon that binds a question."""
     bound = input_hash(NONCE, text, "number", 256)
-    return Beacon(b"t" * 16, 0, step, "arith", "number", bound, 3, 256, 1_500, DEADLINE_MS_DEFAULT, 1)
+    return Beacon(b"t" * 16, 0, step, "arith", "number", bound, 3, 256, 1_500, DEADLINE_MS_DEFAULT, 2)
 
 
 def award(driver: Driver, peer: KeySigner, text: str, step: int = 0) -> bytes:

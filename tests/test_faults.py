@@ -349,7 +349,7 @@ def test_faulty_peer__has_no_weight_no_seat_and_is_no_requester() -> None:
     assert bench.core.rejected["faulty"] == 1
     worker = Bench(("arith",), name="worker")
     worker.join(liar)
-    body = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 64, 1_500, 60_000, 1)
+    body = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 64, 1_500, 60_000, 2)
     assert sent(worker.hear(liar, body), Bid)
     faulty(worker, two_records(liar))
     assert not sent(worker.hear(liar, dataclasses.replace(body, task=b"u" * 16)), Bid)

@@ -416,7 +416,7 @@ def test_fork__is_found_when_a_beacon_names_another_head() -> None:
     bench, author, _ = followed()
     first, second = forked(author)
     bench.hear(author, answer(author, first[:5]))
-    beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 1, second[4].id, 4)
+    beacon = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60_000, 2, second[4].id, 4)
     ((_, pull),) = sent(bench.hear(author, beacon), Pull)
     assert (pull.first, pull.count) == (4, 1)
     bench.hear(author, answer(author, second[4:5], 4))

@@ -18,7 +18,7 @@ from protocol.requirement import Requirement, RequirementMap
 PARAMETERS = preset("dev")
 GENESIS = PARAMETERS.genesis
 requirement_of = RequirementMap(PARAMETERS)
-FAMILIES = [(skill, family) for skill in ONE_STEP for family in SKILLS[skill]]
+FAMILIES = [(skill, family) for skill in (*ONE_STEP, "composite") for family in SKILLS[skill]]
 
 
 @settings(max_examples=150)

@@ -13,7 +13,7 @@ from protocol.messages import Beacon, Bid, input_hash
 from tests.core_bench import STRANGER
 from tests.support import PARAMETERS, Bench, sent
 
-BEACON = Beacon(b"t" * 16, 0, 0, "arith", "number", input_hash(b"n" * 32, "q", "number", 256), 3, 256, 1_500, 60_000, 1)
+BEACON = Beacon(b"t" * 16, 0, 0, "arith", "number", input_hash(b"n" * 32, "q", "number", 256), 3, 256, 1_500, 60_000, 2)
 
 
 def notices(effects: list[Effect]) -> list[str]:

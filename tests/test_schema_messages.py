@@ -49,7 +49,7 @@ TASK, ID = b"t" * 16, b"i" * 32
 EXAMPLES: dict[str, Message] = {
     message.TYPE: message
     for message in (
-        Beacon(TASK, 0, 0, "arith", "number", ID, 3, 256, WINDOW_MS_MAX, 60_000, 1),
+        Beacon(TASK, 0, 0, "arith", "number", ID, 3, 256, WINDOW_MS_MAX, 60_000, 2),
         Bid(TASK, 0, 0, ID, 0, 1, 100),
         BidAck(TASK, 0, 0, ID),
         Award(TASK, 0, 0, ID, ID, ID, 0, ID, "What is 1 + 1?", LEASE_MS, 0),

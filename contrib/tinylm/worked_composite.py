@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from protocol.exercises import Exercise
-from protocol.exercises_composite import FAMILIES, OPERATIONS, Steps, solution
+from protocol.exercises_composite import FAMILIES, OPERATIONS, Step, Steps, solution
 
 _KINDS = {"list": "[0-9][0-9, ]*", "other": "[0-9][0-9, ]*", "word": "[a-z]+", "letter": "[a-z]"}
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -27,17 +27,25 @@ def _readers() -> Iterator[tuple[re.Pattern[str], Steps]]:
 _READERS = tuple(_readers())
 
 
+def steps_of(text: str) -> tuple[Step, ...] | None:
+    """The steps that answer a composite question, done; None for any other text."""
+    for pattern, steps in _READERS:
+        found = pattern.fullmatch(text)
+        if found is not None:
+            return solution(steps, found.groupdict())
+    return None
+
+
 def composite(exercise: Exercise, step_written: Callable[[Exercise], str]) -> str:
     """The whole computation in one model: each step as its specialist writes it, then its value, and the answer last."""
-    read = ((pattern.fullmatch(exercise.text), steps) for pattern, steps in _READERS)
-    fields, steps = next((found.groupdict(), steps) for found, steps in read if found is not None)
-    *before, last = _written(steps, fields, step_written)
+    steps = steps_of(exercise.text)
+    assert steps is not None, exercise.text
+    *before, last = [(_written(step, step_written), step.value) for step in steps]
     return "\n".join([*(f"{written}\n= {value}" for written, value in before), f"{last[0]}\nanswer: {last[1]}"])
 
 
-def _written(steps: Steps, fields: Mapping[str, str], step_written: Callable[[Exercise], str]) -> Iterator[tuple[str, str]]:
-    for step in solution(steps, fields):
-        operation = OPERATIONS[step.operation]
-        written = step_written(Exercise(operation.skill, operation.family, step.text, step.value))
-        # The two are written alike, and nothing else says which is meant.
-        yield f"{operation.family} {written}" if operation.family in ("max", "min") else written, step.value
+def _written(step: Step, step_written: Callable[[Exercise], str]) -> str:
+    operation = OPERATIONS[step.operation]
+    written = step_written(Exercise(operation.skill, operation.family, step.text, step.value))
+    # The two are written alike, and nothing else says which is meant.
+    return f"{operation.family} {written}" if operation.family in ("max", "min") else written
