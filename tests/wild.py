@@ -126,11 +126,11 @@ class Wild:
         """Whether two nodes have a channel."""
         return (min(one, other), max(one, other)) in self._links
 
-    def ask(self, host: Host, text: str, deadline_ms: int | None = None) -> bytes:
-        """Ask a question; gives the request's id."""
+    def ask(self, host: Host, text: str, deadline_ms: int | None = None, skill: str | None = None, refine: int = 0) -> bytes:
+        """Ask a question, of the network's one skill unless another is named; gives the request's id."""
         self._asked += 1
         request = hashlib.sha256(f"{self._asked}".encode()).digest()[:16]
-        self.take(host, RequestMade(request, text, self.skill, deadline_ms))
+        self.take(host, RequestMade(request, text, skill or self.skill, deadline_ms, refine))
         return request
 
     def arrive(self, packet: Packet, data: bytes | None = None) -> None:

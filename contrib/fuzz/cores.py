@@ -8,6 +8,7 @@ from typing import Final
 from contrib.fuzz.draw import Draw
 from contrib.fuzz.recorded import SOLVERS, recorded
 from contrib.fuzz.signed import changed
+from protocol.capability import GENERAL
 from protocol.constants import DEADLINE_MS_DEFAULT, LEASES_MAX, TASKS_MAX
 from protocol.events import EffectDone, Input, MessageReceived, ModelChanged, Paused
 from simnet.host import Host
@@ -67,7 +68,8 @@ def _move(world: Wild, draw: Draw, asked: list[tuple[Host, bytes]]) -> None:
             other = draw.choice(hosts)
             world.cut(host, other) if draw.below(2) else world.heal()
         case 11 if len(asked) < TASKS_MAX:
-            asked.append((host, world.ask(host, exercise("arith", draw.below(9)).text, draw.choice((None, 1, 900)))))
+            text, deadline_ms = exercise("arith", draw.below(9)).text, draw.choice((None, 1, 900))
+            asked.append((host, world.ask(host, text, deadline_ms, draw.choice((None, GENERAL)), draw.below(3))))
         case 12:
             events: list[Input] = [Paused(paused=True), Paused(paused=False), ModelChanged(available=False, tokens_per_s=0)]
             world.take(host, draw.choice(events) if draw.below(2) else EffectDone(draw.below(300), error="x"))

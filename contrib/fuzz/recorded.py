@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
+from protocol.capability import GENERAL
 from protocol.envelope import open_envelope
 from protocol.events import Deliver, Effect, Input
 from protocol.identity import KeySigner
-from simnet.host import Host
-from tests.support import EXPERT, exercise, solver
+from simnet.draws import Stream
+from simnet.host import Host, Solution, Solver
+from tests.support import exercise, solver
 from tests.wild import Packet, Wild
 
-SOLVERS: Final = (None, solver(EXPERT), solver({"arith": 600}))
+
+def _talkative(accuracy: int) -> Solver:
+    """Right in so many thousandths of questions, and of free text something else each time."""
+
+    def solve(prompt: str, draws: Stream) -> Solution:
+        found = solver({"arith": accuracy})(prompt, draws)
+        return found if found.text.startswith("some steps") else replace(found, text=f"{found.text}, {draws.below(1_000)}")
+
+    return solve
+
+
+SOLVERS: Final = (None, _talkative(1_000), _talkative(600))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +47,8 @@ class _Listening(Wild):
     def __init__(self, *, evidenced: bool) -> None:
         self.heard: list[bytes] = []
         self.receipts: list[bytes] = []
-        super().__init__(SOLVERS, evidenced=evidenced)
+        # One more than judge: nobody judges its own answer.
+        super().__init__((*SOLVERS, _talkative(900)), evidenced=evidenced)
 
     def arrive(self, packet: Packet, data: bytes | None = None) -> None:
         """Note it, then let it arrive."""
@@ -50,15 +64,20 @@ class _Listening(Wild):
 
 @cache
 def recorded() -> Recorded:
-    """Three questions among nodes that must audit each other first."""
+    """Questions among nodes that must audit each other first; then one that is revised, and one of free text that is judged."""
     world = _Listening(evidenced=False)
     for seed in (1, 2, 3):
         world.ask(world.hosts[0], exercise("arith", seed).text)
         world.ask(world.hosts[1], exercise("arith", seed).text, 1 + 400 * seed)
         world.settle(20_000)
+    known = _Listening(evidenced=True)
+    known.ask(known.hosts[0], exercise("arith", 4).text, refine=1)
+    known.settle(20_000)
+    known.ask(known.hosts[0], "Write me a line.", skill=GENERAL)
+    known.settle(20_000)
     envelopes: dict[str, list[bytes]] = {}
     ids: dict[bytes, None] = dict.fromkeys(host.key for host in world.hosts)
-    for data in world.heard:
+    for data in (*world.heard, *known.heard):
         envelope = open_envelope(data)
         envelopes.setdefault(envelope.type, []).append(data)
         ids |= dict.fromkeys([envelope.id, *(item for item in envelope.body.values() if isinstance(item, bytes))])
@@ -68,4 +87,6 @@ def recorded() -> Recorded:
             disk.setdefault(table, []).append((key, value))
     # A few of each are enough to go on from.
     few = {kind: found[:: max(1, len(found) // 8)] for kind, found in sorted(envelopes.items())}
-    return Recorded(few, world.receipts, list(ids)[:256], disk, {host.key: host.signer for host in world.hosts})
+    return Recorded(
+        few, [*world.receipts, *known.receipts], list(ids)[:256], disk, {host.key: host.signer for host in world.hosts}
+    )

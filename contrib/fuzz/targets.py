@@ -210,7 +210,7 @@ def receipt(data: bytes) -> None:
 def succession(data: bytes) -> None:
     """A statement that a key follows another, changed and raw."""
     draw = Draw(data)
-    new, old, recovery = recorded().keys.values()
+    new, old, recovery, *_ = recorded().keys.values()
     statement = succeed(PARAMETERS.network, old.public_key, new, recovery, draw.choice((None, old))).data()
     for raw in (statement, draw.flipped(statement), _redone(draw, statement), data):
         with suppress(RemoteProtocolError):
