@@ -153,7 +153,9 @@ class Core:
         self._calibration = Calibration(
             self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._task
         )
-        self._planning = Planning(parameters, self._part, self._requester.add, self._requester.abandon, self._conclude)
+        self._planning = Planning(parameters, self._part, self._requester.add, self._requester.abandon, self._planned)
+        # Of each question that is planned, the receipts of its steps that have ended.
+        self._parts: dict[bytes, list[StepReceipt]] = {}
         self._refused = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
@@ -530,26 +532,32 @@ class Core:
             return
         outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
         if task.request is None:
+            if task.transcript:
+                self._parts.setdefault(task.id, []).append(StepReceipt.of(task, reason, outcome))
             self._planning.on_end(task, outcome)
         else:
-            self._conclude(task.request, outcome, self._receipt(task, reason, outcome))
+            parts = [StepReceipt.of(task, reason, outcome)] if task.transcript else []
+            self._conclude(task.request, outcome, parts)
 
-    def _conclude(self, request: bytes, outcome: Outcome, receipt: bytes = b"") -> None:
+    def _planned(self, request: bytes, outcome: Outcome) -> None:
+        """A question that went by plans has its answer, or has none."""
+        self._conclude(request, outcome, self._parts.pop(outcome.task, []))
+
+    def _conclude(self, request: bytes, outcome: Outcome, parts: list[StepReceipt]) -> None:
         self._outbox.log("info", "outcome", {"task": outcome.task.hex(), "outcome": outcome.kind.value})
-        self._outbox.emit(Deliver(request, outcome, receipt))
+        self._outbox.emit(Deliver(request, outcome, self._receipt(outcome, parts)))
 
-    def _receipt(self, task: Task, reason: str, outcome: Outcome) -> bytes:
+    def _receipt(self, outcome: Outcome, parts: list[StepReceipt]) -> bytes:
         """Sign what the task left, and write its hash down; empty if it asked nobody, or left more than a receipt holds."""
-        if not task.transcript:
+        if not parts:
             return b""
-        step = StepReceipt.of(task, reason, outcome)
-        salt = self._entropy(SALT_SIZE)
-        result = Result.of(outcome).body()
-        receipt = Receipt(self.parameters.network, self.me, task.id, salt, self._outbox.now.wall_ms, (step.body(),), result)
+        salt, result = self._entropy(SALT_SIZE), Result.of(outcome).body()
+        steps = tuple(part.body() for part in sorted(parts, key=lambda part: (part.plan, part.step)))
         try:
+            receipt = Receipt(self.parameters.network, self.me, outcome.task, salt, self._outbox.now.wall_ms, steps, result)
             data = self._outbox.sign_receipt(receipt)
         except LocalProtocolError as error:
-            self._outbox.log("warning", "no_receipt", {"task": task.id.hex(), "reason": str(error)})
+            self._outbox.log("warning", "no_receipt", {"task": outcome.task.hex(), "reason": str(error)})
             return b""
         self.ledger.append("receipt", {"receipt": receipt_hash(data)})
         return data

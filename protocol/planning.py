@@ -27,11 +27,11 @@ PLANNER: Final = "plan"
 COMPOSITE: Final = "composite"
 """The skill of questions that are planned although nobody asked for it, where a planner is there."""
 
-_DONE: Final = "answered"
+DONE: Final = "answered"
 
 
 @dataclass(slots=True)
-class _Course:
+class Course:
     """A plan under way, with the votes of all who wrote it. `state` is empty until it is answered or failed, then says so."""
 
     number: int
@@ -46,7 +46,7 @@ class _Course:
     @property
     def answer(self) -> str | None:
         """What the plan gives, None until it is done and for ever if it failed."""
-        return self.answers.get(len(self.plan.steps)) if self.plan is not None and self.state == _DONE else None
+        return self.answers.get(len(self.plan.steps)) if self.plan is not None and self.state == DONE else None
 
     @property
     def weight(self) -> int:
@@ -60,12 +60,12 @@ class _Course:
 
 
 @dataclass(slots=True)
-class _Question:
+class Planned:
     """A question that is planned: its own task, which no executor sees, and its plans once they are there."""
 
     task: Task
     planned: Outcome | None = None
-    courses: list[_Course] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
     tokens: int = 0
 
 
@@ -85,7 +85,7 @@ class Planning:
         self._begin = begin
         self._abandon = abandon
         self._deliver = deliver
-        self._questions: dict[bytes, _Question] = {}
+        self._questions: dict[bytes, Planned] = {}
 
     def planners(self, wanted: int | None, requirement: Requirement, candidates: list[bytes]) -> int:
         """How many planners a question gets, 0 for none: as many as were asked for, else by its requirement."""
@@ -96,7 +96,7 @@ class Planning:
 
     def add(self, task: Task, planners: int) -> None:
         """Ask `planners` peers for plans of the task's question."""
-        self._questions[task.id] = _Question(task)
+        self._questions[task.id] = Planned(task)
         asked = self._make(task.question, Requirement(PLANNER, 1_000))
         asked.id, asked.committee = task.id, planners
         self._share_time(asked, task)
@@ -107,7 +107,7 @@ class Planning:
         question = self._questions[task.id]
         if question.planned is None:
             question.planned = outcome
-            question.courses = _courses(task)
+            question.courses = courses_of(task)
             for course in question.courses:
                 self._read(question, course)
         else:
@@ -118,7 +118,7 @@ class Planning:
 
     # --- One plan
 
-    def _read(self, question: _Question, course: _Course) -> None:
+    def _read(self, question: Planned, course: Course) -> None:
         try:
             course.plan = Plan.parse(course.text)
         except RemoteProtocolError as error:
@@ -134,7 +134,7 @@ class Planning:
             # Its vote could change nothing.
             course.state = course.state or "its planner has earned no weight"
 
-    def _take(self, course: _Course, task: Task, outcome: Outcome) -> None:
+    def _take(self, course: Course, task: Task, outcome: Outcome) -> None:
         course.reports.append(StepReport(task.step, task.requirement.skill, task.question, outcome))
         if course.state:
             return
@@ -144,16 +144,16 @@ class Planning:
         assert course.plan is not None
         course.answers[task.step] = outcome.answer
         if len(course.answers) == len(course.plan.steps):
-            course.state = _DONE
+            course.state = DONE
 
-    def _fail(self, course: _Course, reason: str) -> None:
+    def _fail(self, course: Course, reason: str) -> None:
         """The plan has no answer: what of it is still at work would only cost."""
         course.state = reason
         for task in course.at_work.values():
             self._abandon(task)
         course.at_work.clear()
 
-    def _start(self, question: _Question, course: _Course) -> None:
+    def _start(self, question: Planned, course: Course) -> None:
         """Send out the steps that need nothing any more."""
         if course.plan is None:
             return
@@ -183,7 +183,7 @@ class Planning:
 
     # --- The question
 
-    def _advance(self, question: _Question) -> None:
+    def _advance(self, question: Planned) -> None:
         for course in question.courses:
             self._start(question, course)
         if all(course.state for course in question.courses) or self._decided(question):
@@ -192,10 +192,10 @@ class Planning:
                     self._fail(course, "the others decided")
             del self._questions[question.task.id]
             assert question.task.request is not None
-            self._deliver(question.task.request, _outcome(question))
+            self._deliver(question.task.request, outcome_of_plans(question))
 
     @staticmethod
-    def _decided(question: _Question) -> bool:
+    def _decided(question: Planned) -> bool:
         """Whether no plan that is under way could change the answer."""
         votes = [replace(vote, answer=course.answer) for course in question.courses for vote in course.votes if course.state]
         result = tally(question.task.id, votes)
@@ -205,19 +205,19 @@ class Planning:
         return result.support[0][1] - second > sum(course.weight for course in question.courses if not course.state)
 
 
-def _courses(task: Task) -> list[_Course]:
+def courses_of(task: Task) -> list[Course]:
     """One for each different plan, the heaviest first: what two planners wrote alike is carried out once."""
-    courses: dict[str, _Course] = {}
+    courses: dict[str, Course] = {}
     for vote in task.cast():
         if vote.answer is not None:
-            courses.setdefault(vote.answer, _Course(0, vote.answer, [])).votes.append(vote)
+            courses.setdefault(vote.answer, Course(0, vote.answer, [])).votes.append(vote)
     ranked = sorted(courses.values(), key=lambda course: (-course.weight, course.text))
     for number, course in enumerate(ranked, 1):
         course.number = number
     return ranked
 
 
-def _outcome(question: _Question) -> Outcome:
+def outcome_of_plans(question: Planned) -> Outcome:
     """The planners' outcome with the question's requirement and the plans' vote in place of theirs."""
     planned = question.planned
     assert planned is not None

@@ -6,20 +6,22 @@ arithmetic do; what is the requester's word alone, and what nobody could know, a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from protocol.citations import Citations
-from protocol.conclusion import outcome_of
 from protocol.constants import ENVELOPE_SIZE_MAX
 from protocol.envelope import open_envelope
 from protocol.errors import RemoteProtocolError
 from protocol.faults import KINDS, Fault
 from protocol.identity import peer_id
 from protocol.ledger import open_entry
-from protocol.outcome import Gate
+from protocol.outcome import Gate, OutcomeKind
 from protocol.parameters import Parameters
+from protocol.plan_replay import PLAN_ANSWER, Part, carried_out, compare, replayed
+from protocol.planning import Course
 from protocol.receipt import Receipt, Result, StepReceipt, receipt_hash
 from protocol.replay import Replay, wrong
 from protocol.task import Task
@@ -84,37 +86,56 @@ def _fault_report(fault: Fault) -> Report:
 
 def _receipt_report(data: bytes, known: Sequence[Parameters], ledgers: Sequence[Sequence[bytes]]) -> Report:
     receipt = Receipt.open(data)
-    if len(receipt.steps) != 1:
-        raise wrong(f"a receipt without a plan has one step, this one {len(receipt.steps)}")
-    step = StepReceipt.parse(receipt.steps[0])
-    replay = Replay(receipt.network, receipt.requester, receipt.task, step)
-    task = replay.run()
-    found = Result.of(outcome_of(task, step.reason, 0))
+    steps = [StepReceipt.parse(step) for step in receipt.steps]
+    parts = replayed(receipt.network, receipt.requester, receipt.task, steps)
+    parameters = next((each for each in known if each.network == receipt.network), None)
+    name = "" if parameters is None else f"{parameters.name}, "
+    signed = (
+        f"{peer_id(receipt.requester)} signed this receipt of task {receipt.task.hex()}, {name}network {receipt.network.hex()}"
+    )
+    citations, hashed = Citations(receipt.network, ledgers), receipt_hash(data)
+    statements = [_of_part(part, parameters, citations, hashed) for part in parts]
+    first = parts[0].replay.beacon
+    if first is not None and first.answer == PLAN_ANSWER:
+        outcome, courses = carried_out(parts)
+        proven, asserted = _of_plans(parts, statements, courses)
+    elif len(parts) == 1:
+        outcome, (proven, asserted) = parts[0].outcome, statements[0]
+    else:
+        raise wrong(f"a receipt without a plan has one step, this one {len(parts)}")
+    found, stated = Result.of(outcome), Result.parse(receipt.result)
+    if len(parts) > 1 and found.answer is None and stated.outcome == OutcomeKind.DEADLINE.value:
+        # That time was up for a step which nobody was asked is its word.
+        found = dataclasses.replace(found, outcome=stated.outcome)
     # specs/11-receipt.md: "The result of the step, and of the task, is the one that follows from the openings, the weights of
     # the last view and its clusters"
-    for stated in (Result.parse(step.result), Result.parse(receipt.result)):
-        _compare(stated, found)
-    parameters = next((each for each in known if each.network == receipt.network), None)
-    k_proven, k_asserted = _options(replay, parameters)
-    citations = Citations(receipt.network, ledgers)
-    cited, uncited = _cited(citations, receipt.requester, receipt_hash(data), replay, task, parameters)
-    name = "" if parameters is None else f"{parameters.name}, "
-    proven = (
-        f"{peer_id(receipt.requester)} signed this receipt of task {receipt.task.hex()}, {name}network {receipt.network.hex()}",
-        *_proven(replay, task),
-        *k_proven,
-        *cited,
-        _conclusion(found),
+    compare(stated, found)
+    return Report(
+        "receipt", (signed, *proven, _conclusion(found)), tuple(asserted), _NOT_PROVABLE, None, steps[0].question, found.answer
     )
-    asserted = (*k_asserted, *_asserted(replay, task), *uncited)
-    return Report("receipt", proven, asserted, _NOT_PROVABLE, None, step.question, found.answer)
 
 
-def _compare(stated: Result, found: Result) -> None:
-    for name in Result.RULES:
-        said, follows = getattr(stated, name), getattr(found, name)
-        if said != follows:
-            raise wrong(f"it gives {name} as {said!r}, and from the votes follows {follows!r}")
+def _of_part(part: Part, parameters: Parameters | None, citations: Citations, hashed: bytes) -> tuple[list[str], list[str]]:
+    """What is proven and what is asserted of one step."""
+    replay, task = part.replay, part.task
+    k_proven, k_asserted = _options(replay, parameters)
+    cited, uncited = _cited(citations, replay.requester, hashed, replay, task, parameters)
+    return [*_proven(replay, task), *k_proven, *cited], [*k_asserted, *_asserted(replay, task), *uncited]
+
+
+def _of_plans(
+    parts: Sequence[Part], statements: Sequence[tuple[list[str], list[str]]], courses: Sequence[Course]
+) -> tuple[list[str], list[str]]:
+    proven = [f"{part.name}: {line}" for part, (lines, _) in zip(parts, statements, strict=True) for line in lines]
+    asserted = [f"{part.name}: {line}" for part, (_, lines) in zip(parts, statements, strict=True) for line in lines]
+    proven.append(f"the plans are those that the planners opened ({_count(len(courses), 'plan')})")
+    proven.append(
+        "each step asks what its plan says, with the answers of the steps before put in, and a plan's answer is its last's"
+    )
+    open_ = sum(course.answer is None for course in courses)
+    if open_:
+        asserted.append(f"that a plan could not be carried out, or not to its end ({_count(open_, 'plan')})")
+    return proven, asserted
 
 
 def _options(replay: Replay, parameters: Parameters | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -71,7 +71,7 @@ def test_receipt__holds_and_says_what_is_proven_and_what_is_not() -> None:
 def test_receipt__needs_no_parameters_but_then_takes_the_options_on_trust() -> None:
     data, _, _ = made()
     assert "that skill arith has K = 10 in this network" in verify(data).asserted
-    assert "skill arith has K = 10 in revision 1 of this network" in report(data).proven
+    assert f"skill arith has K = 10 in revision {PARAMETERS.revision} of this network" in report(data).proven
     skill = dataclasses.replace(PARAMETERS.skills["arith"], options=4)
     other = dataclasses.replace(PARAMETERS, skills={**PARAMETERS.skills, "arith": skill})
     assert "this network says 4" in str(verify(data, [other]).failure)
@@ -387,6 +387,10 @@ def two_steps(fields: Fields, step: Fields) -> None:
     fields["steps"].append(step)
 
 
+def another_step(fields: Fields, step: Fields) -> None:
+    fields["steps"].append(step | {"plan": 1, "step": 1})
+
+
 LIES: list[tuple[Callable[[Fields, Fields], None], str]] = [
     (other_question, "message 1 .*beacon.*: binds another question"),
     (other_nonce, "message 1 .*beacon.*: binds another question"),
@@ -430,8 +434,9 @@ LIES: list[tuple[Callable[[Fields, Fields], None], str]] = [
     (a_view_too_many, "a view that no award names"),
     (other_task, "belongs to another task"),
     (other_network, "is of another network"),
-    (other_step, "belongs to another task or step"),
-    (two_steps, "has one step"),
+    (other_step, "do not begin with that of plan 0"),
+    (two_steps, "are not in order"),
+    (another_step, "belongs to another task or step"),
 ]
 
 
