@@ -40,7 +40,7 @@ def _import_llama() -> ModuleType:
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None:
         raise RefusedError("llama-cpp-python is not installed: run `make demo`, or pip install llama-cpp-python")
-    sys.modules["llama_cpp"] = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault("llama_cpp", importlib.util.module_from_spec(spec))
     import llama_cpp.llama_cpp  # noqa: PLC0415 - only once the package above stands in for the real one
 
     return llama_cpp.llama_cpp

@@ -41,6 +41,7 @@ class Solution:
     elapsed_ms: int
     tokens: int = 40
     error: str | None = None
+    prompt_tokens: int = 20
 
 
 Solver = Callable[[str, Stream], Solution]
@@ -139,7 +140,7 @@ class Host:
                 # A solver knows what it is asked by its words; a revision is the question again.
                 judged = (JUDGE_KIND, effect.question, *effect.texts) if effect.kind == JUDGE_KIND else (effect.question,)
                 solution = self.solver("\n".join(judged), self._draws)
-                result = InferenceResult(solution.text, 20, solution.tokens, solution.elapsed_ms)
+                result = InferenceResult(solution.text, solution.prompt_tokens, solution.tokens, solution.elapsed_ms)
                 done = EffectDone(effect.effect, solution.error, None if solution.error else result)
                 self._running[effect.effect] = self.network.after(solution.elapsed_ms, self, done)
             case CancelInference():

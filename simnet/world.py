@@ -86,15 +86,19 @@ class World:
                 other = self.hosts[b if a == host.key else a]
                 self.after(1, other, PeerLost(host.key))
 
-    def ask(self, host: Host, text: str, skill: str | None = None, deadline_ms: int | None = None) -> bytes:
+    def ask(
+        self, host: Host, text: str, skill: str | None = None, deadline_ms: int | None = None, planners: int | None = None
+    ) -> bytes:
         """Ask `host` a question now; gives the request's id, under which `host.outcomes` will hold the outcome."""
         request = hashlib.sha256(f"{self._sequence} {text}".encode()).digest()[:16]
-        self.after(0, host, RequestMade(request, text, skill, deadline_ms))
+        self.after(0, host, RequestMade(request, text, skill, deadline_ms, planners=planners))
         return request
 
-    def answer(self, host: Host, text: str, skill: str | None = None, deadline_ms: int | None = None) -> Outcome:
+    def answer(
+        self, host: Host, text: str, skill: str | None = None, deadline_ms: int | None = None, planners: int | None = None
+    ) -> Outcome:
         """Ask and run until the outcome is there."""
-        request = self.ask(host, text, skill, deadline_ms)
+        request = self.ask(host, text, skill, deadline_ms, planners)
         self.run(until=lambda: request in host.outcomes)
         return host.outcomes[request]
 
