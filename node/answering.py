@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from node import prompts
 from node.engine import GREEDY, Completion, Engine, EngineError, Sampling
+from node.llama_grammar import GRAMMARS
 from protocol.answers import MARK, answer_of
 
 EXTRACTION_TOKENS_MAX: Final = 64
@@ -28,19 +30,24 @@ async def answer(
     deadline_ms: int,
     sampling: Sampling = GREEDY,
     others: Sequence[str] = (),
+    skills: Mapping[str, str] = MappingProxyType({}),
 ) -> Completion:
     """What the model writes on `question`, with an answer of type `kind` at its end if it found one.
 
     `others` are what others answered, for a revision; a model that is no instruct model is asked the bare question again. Both
     stages together write at most `tokens_max` and take at most `deadline_ms`. EngineError as from the engine; a
-    second stage that fails leaves the first as it is.
+    second stage that fails leaves the first as it is. `skills` are what a plan may ask for, each with an example.
     """
+    sampling = replace(sampling, grammar=kind if kind in GRAMMARS else "")
     if not engine.model.instruct:
         return await engine.infer(prompts.bare(question), tokens_max, deadline_ms, sampling)
     started_ns = time.monotonic_ns()
     pace = max(TOKENS_MIN, engine.model.tokens_per_s * deadline_ms // (1_000 * PACE_SHARE))
-    asked = prompts.revised(kind, question, others) if others else prompts.direct(kind, question)
-    if kind == "text":
+    if kind == "plan":
+        asked = prompts.planning(question, skills)
+    else:
+        asked = prompts.revised(kind, question, others) if others else prompts.direct(kind, question)
+    if kind in ("text", "plan"):
         return await engine.infer(asked, min(tokens_max, pace), deadline_ms, sampling)
     kept = min(EXTRACTION_TOKENS_MAX, tokens_max // EXTRACTION_SHARE)
     first = await engine.infer(asked, min(tokens_max - kept, pace), deadline_ms, sampling)

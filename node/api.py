@@ -30,7 +30,14 @@ from node.home import write_private
 from node.llama_engine import SEED_MAX, TEMPERATURE_MILLI_MAX
 from node.reports import availability_json, faults_json, outcome_json, peers_json, skills_json
 from protocol.answers import answer_of
-from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, QUESTION_SIZE_MAX, REFINE_MAX, TOKENS_GENERAL
+from protocol.constants import (
+    DEADLINE_MS_DEFAULT,
+    DEADLINE_MS_MAX,
+    PLANNERS_MAX,
+    QUESTION_SIZE_MAX,
+    REFINE_MAX,
+    TOKENS_GENERAL,
+)
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import AuditsWanted, Paused, RequestMade
 from protocol.identity import peer_id, public_key_of
@@ -53,6 +60,7 @@ class _Question(BaseModel):
 class _Ask(_Question):
     receipt: bool = False
     refine: int = Field(0, ge=0, le=REFINE_MAX)
+    planners: int | None = Field(None, ge=0, le=PLANNERS_MAX)
 
 
 class _Infer(_Question):
@@ -257,7 +265,9 @@ class Api:
         identifier = secrets.token_bytes(16)
         future = node.executor.expect(identifier)
         try:
-            node.executor.feed(RequestMade(identifier, asked.question, asked.skill, asked.deadline_ms, asked.refine))
+            node.executor.feed(
+                RequestMade(identifier, asked.question, asked.skill, asked.deadline_ms, asked.refine, asked.planners)
+            )
         except LocalProtocolError as error:
             future.cancel()
             return _error(400, str(error))

@@ -59,11 +59,13 @@ class Sampling:
     """How the next token is chosen: the likeliest at temperature 0, else drawn by a generator of this inference alone.
 
     `temperature_milli` is in thousandths. The same prompt, temperature and seed give the same text when nothing else
-    runs; beside others the last bits of the logits may differ, as for any batched arithmetic.
+    runs; beside others the last bits of the logits may differ, as for any batched arithmetic. `grammar` names the one of
+    `node.llama_grammar` that bounds the text, if there is one.
     """
 
     temperature_milli: int = 0
     seed: int = 0
+    grammar: str = ""
 
 
 GREEDY = Sampling()

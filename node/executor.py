@@ -17,6 +17,7 @@ from node.answering import answer, judge
 from node.engine import Completion, Engine, EngineError
 from node.errors import UserError
 from node.libp2p_address import parse_address
+from node.prompts import plannable
 from node.store import Store
 from node.transport import Transport, TransportError
 from protocol.core import Core
@@ -73,6 +74,7 @@ class Executor:
         self.outcomes = 0
         self._transport = transport
         self._engine = engine
+        self._plannable = plannable(core.parameters)
         self._store = store
         self._topics = topics
         self._on_log = on_log
@@ -229,7 +231,7 @@ class Executor:
             first, second = effect.texts
             return await judge(engine, effect.question, (first, second), effect.tokens_max, effect.deadline_ms)
         limits = effect.tokens_max, effect.deadline_ms
-        return await answer(engine, effect.question, effect.kind, *limits, others=effect.texts)
+        return await answer(engine, effect.question, effect.kind, *limits, others=effect.texts, skills=self._plannable)
 
     async def _dial(self, effect: Dial) -> None:
         reason = "no address"

@@ -152,7 +152,9 @@ class LlamaEngine:
         self._in_flight += 1
         try:
             async with asyncio.timeout((deadline_ms + DEADLINE_GRACE_MS) / 1000):
-                return await self._ask([texts, max_tokens, deadline_ms, sampling.temperature_milli, sampling.seed])
+                return await self._ask(
+                    [texts, max_tokens, deadline_ms, sampling.temperature_milli, sampling.seed, sampling.grammar]
+                )
         except TimeoutError:
             raise EngineError(f"the model missed the deadline of {deadline_ms} ms: allow more time") from None
         finally:

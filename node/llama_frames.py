@@ -1,6 +1,6 @@
 """What the daemon and a model worker say to each other: MessagePack lists behind a four-byte length.
 
-To the worker:  [INFER, number, texts, max_tokens, deadline_ms, temperature_milli, seed]   [CANCEL, number]
+To the worker:  [INFER, number, texts, max_tokens, deadline_ms, temperature_milli, seed, grammar]   [CANCEL, number]
 From it:        [BEAT]   [READY, tokens_per_s]   [REFUSED, message]
                 [DONE, number, text, prompt_tokens, completion_tokens, elapsed_ms]   [FAILED, number, message, too_long]
 `texts` are a prompt's system text, its opening, and the parts of its message. The worker ends when its standard input

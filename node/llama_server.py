@@ -89,7 +89,7 @@ class Server:
         if message[0] == frames.CANCEL:
             self._batcher.cancel(message[1])
             return
-        _, number, (system, opening, *parts), max_tokens, deadline_ms, temperature_milli, seed = message
+        _, number, (system, opening, *parts), max_tokens, deadline_ms, temperature_milli, seed, grammar = message
         now_ns = time.monotonic_ns()
         tokens = self._model.prompt(system, opening, parts)
         if not 0 < len(tokens) < self._model.context:
@@ -98,7 +98,7 @@ class Server:
             self._fail(number, error, too_long=len(tokens) > limit)
             return
         room = min(len(tokens) + max_tokens, self._model.context)
-        sampling = Sampling(temperature_milli, seed)
+        sampling = Sampling(temperature_milli, seed, grammar)
         self._batcher.add(Inference(number, tokens, room, now_ns, now_ns + deadline_ms * _MS, sampling))
 
     def _done(self, inference: Inference) -> None:

@@ -20,6 +20,7 @@ from typing import NoReturn
 from node import llama_frames as frames
 from node.engine import Sampling
 from node.llama_batch import BATCH_TOKENS_MAX, Piece
+from node.llama_grammar import GRAMMARS
 from node.llama_server import Server
 from node.llama_template import ChatTemplate, Messages, UnusableTemplateError
 
@@ -141,10 +142,16 @@ class Model:
         llama = self._llama
         if self._samplers[slot] is not self._greedy:
             llama.llama_sampler_free(self._samplers[slot])
-        if sampling.temperature_milli == 0:
-            self._samplers[slot] = self._greedy
+        self._samplers[slot] = self._greedy
+        if sampling.temperature_milli == 0 and sampling.grammar not in GRAMMARS:
             return
         self._samplers[slot] = chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+        if sampling.grammar in GRAMMARS:
+            grammar = GRAMMARS[sampling.grammar].encode()
+            llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_grammar(self._vocab, grammar, b"root"))
+        if sampling.temperature_milli == 0:
+            llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_greedy())
+            return
         llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_temp(sampling.temperature_milli / 1_000))
         llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(sampling.seed))
 

@@ -14,6 +14,9 @@ from typing import Final
 
 from node.engine import Prompt
 from protocol.answers import MARK, answer_of
+from protocol.parameters import Parameters
+from protocol.planning import COMPOSITE
+from protocol.requirement import examples_of
 
 REASONING_CHARS_MAX: Final = 2_000
 """Of a model's own output, its end, shown to it again: the second prompt must fit a context that the first one did."""
@@ -50,6 +53,7 @@ _REVISER: Final = (
     "give your own answer."
 )
 _JUDGE: Final = "You compare two answers to a question, and write nothing but `first` or `second`."
+_PLANNER: Final = "You plan how to answer a question. Others carry the steps out; you write nothing but the plan."
 _READER: Final = "You read the final answer out of a piece of reasoning, and write nothing else."
 _WRITER: Final = "You answer correctly and briefly. Write the answer itself, without a preface."
 
@@ -92,6 +96,27 @@ def judging(question: str, first: str, second: str) -> Prompt:
 
 def _task(form: Form) -> str:
     return f"Reason briefly. Then write one last line: `{MARK}` and {form.words}, for example `{MARK} {form.example}`."
+
+
+def planning(question: str, skills: Mapping[str, str]) -> Prompt:
+    """What a planner is asked; `skills` are those of the network, each with a question that it answers."""
+    known = "\n".join(f"{name}: {example}" for name, example in skills.items())
+    task = (
+        f"Do not answer it. Split it into the fewest steps, each a question for one skill, and write `{MARK}` and then one "
+        "line a step: the skill, a colon, the question. #1 stands for the answer of step 1, #2[-1] for the last number of the list "
+        f"that step 2 gives. The last step gives the answer. The skills, each with a question that it answers:\n{known}"
+    )
+    return Prompt((f"{_HEAD}\n", question, f"\n\n{task}"), _PLANNER)
+
+
+def plannable(parameters: Parameters) -> Mapping[str, str]:
+    """The skills that a step of a plan may ask for, each with one of its example questions."""
+    examples = {
+        name: next(iter(examples_of(skill)), "")
+        for name, skill in sorted(parameters.skills.items())
+        if skill.answer != "plan" and name != COMPOSITE
+    }
+    return {name: example for name, example in examples.items() if example}
 
 
 def extraction(kind: str, question: str, reasoning: str) -> Prompt:

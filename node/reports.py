@@ -12,7 +12,7 @@ from protocol.core import Core
 from protocol.events import Instant
 from protocol.faults import KINDS
 from protocol.identity import peer_id
-from protocol.outcome import Outcome
+from protocol.outcome import Outcome, PlanReport
 
 
 def weight_bits(weight: int) -> float:
@@ -47,12 +47,15 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     tally = outcome.tally
     peers = {bid.peer for bid in outcome.bids} | {seat.peer for seat in outcome.seats}
     names = {peer: peer_id(peer) for peer in peers}
+    # A planner votes for what its plan gave.
+    planned = {peer: plan.answer for plan in outcome.plans for peer in plan.planners}
+    answers = {seat.peer: planned.get(seat.peer) if outcome.plans else seat.answer for seat in outcome.seats}
     votes = [
         {
             "peer_id": names[seat.peer],
-            "answer": seat.answer,
+            "answer": answers[seat.peer],
             "weight": weight_bits(seat.weight),
-            "agrees": outcome.voted and seat.answer is not None and seat.answer == outcome.answer,
+            "agrees": outcome.voted and answers[seat.peer] is not None and answers[seat.peer] == outcome.answer,
             "round": seat.round,
             "revised": seat.round_first is not None,
             "first_answer": seat.first_answer,
@@ -119,12 +122,31 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             "seats": [{"seat": seat.seat, "peer_id": names[seat.peer], "state": seat.state} for seat in outcome.seats],
         },
         "votes": votes,
+        "plans": [_plan_json(plan) for plan in outcome.plans],
         "calibration_ms": outcome.calibration_ms,
         "latency_ms": outcome.latency_ms,
         "inference_ms": outcome.inference_ms,
         "messages": outcome.messages,
         "bytes": outcome.bytes_total,
         "tokens": outcome.tokens,
+    }
+
+
+def _plan_json(plan: PlanReport) -> dict[str, Any]:
+    """A plan with its steps; of a step, what was asked, who said what, and what it cost."""
+    kept = ("outcome", "answer", "margin", "votes", "latency_ms", "tokens")
+    return {
+        "plan": plan.plan,
+        "planners": [peer_id(peer) for peer in plan.planners],
+        "weight": weight_bits(plan.weight),
+        "text": plan.text,
+        "state": plan.state,
+        "answer": plan.answer,
+        "steps": [
+            {"step": step.step, "skill": step.skill, "question": step.question}
+            | {key: value for key, value in outcome_json(step.outcome).items() if key in kept}
+            for step in plan.steps
+        ],
     }
 
 

@@ -94,6 +94,7 @@ VOTED: dict[str, Any] = {
         vote(CARLA, "41", 1.93, agrees=False),
         vote(DORIS, None, 0.0, agrees=False),
     ],
+    "plans": [],
     "calibration_ms": 12,
     "latency_ms": 182,
     "inference_ms": 95,

@@ -4,7 +4,7 @@
 
 Every row answers the same questions, which no model saw in training:
 
-    network with plans      ten nodes as of `tutti dev` and three planners: three plans, each step its committee, a vote of plans
+    network with plans      ten nodes as of `tutti dev` and three planners: plans, a committee a step, a vote of plans
     ... one planner broken  the same, with one of the three planners degraded
     network without plans   the ten nodes, all of which offer to answer such questions; whoever earned a weight is asked
     best single             the best of the packaged models but `composite`, asked directly

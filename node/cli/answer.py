@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node.cli.course import NOT_NEEDED, course
+from node.cli.plans import plan_lines, why_plans
 from node.cli.status import audits
 from node.cli.terminal import brief, clean, clean_lines, number, short, size, table
 
@@ -25,7 +26,7 @@ def show_answer(outcome: Json, names: Names) -> list[str]:
     return [*first, "", *details(outcome, names)]
 
 
-def no_answer(outcome: Json) -> str:
+def no_answer(outcome: Json) -> str:  # noqa: PLR0911  a reason each
     """Why there is none, and what to do, in one line."""
     skill = clean(outcome["skill"])
     if outcome["outcome"] == "no bids":
@@ -38,6 +39,8 @@ def no_answer(outcome: Json) -> str:
         return "no answer: no model could answer; a long question may not fit their contexts, so ask a shorter one"
     if all(seat["state"] in ("declined: paused", "declined: cap") for seat in outcome["award"]["seats"]):
         return "no answer: every node that was asked takes no work now; `tutti peers` shows who does, or ask again"
+    if outcome["plans"]:
+        return "no answer: no plan could be carried out; its steps say why, ask again or forbid plans with --plan 0"
     return "no answer: every node that was asked failed; the leases say how, ask again"
 
 
@@ -55,6 +58,7 @@ def details(outcome: Json, names: Names) -> list[str]:
             "votes:" if outcome["voted"] and not outcome["ranking"] else "asked:",
             *table([_vote_row(vote, outcome, names) for vote in outcome["votes"]]),
         ]
+    lines += plan_lines(outcome, lambda peer: _who(peer, names))
     spared = [_who(seat["peer_id"], names) for seat in outcome["award"]["seats"] if seat["state"] == NOT_NEEDED]
     if spared:
         lines.append(f"not waited for: {', '.join(spared)}")
@@ -146,6 +150,7 @@ def explain(outcome: Json, names: Names) -> list[str]:
         *_why_skill(outcome),
         *_why_nodes(outcome, names),
         *_what_failed(outcome, names),
+        *why_plans(outcome, lambda peer: _who(peer, names)),
         *course(outcome, lambda peer: _who(peer, names)),
         *_why_result(outcome, names),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from node.cli.answer import details, explain, no_answer, show_answer
-from node.cli.flags import add_json, add_network
+from node.cli.flags import add_json, add_network, add_plan
 from node.cli.place import client_of
 from node.cli.terminal import clean, print_json, print_lines
 from node.client import TIMEOUT_S, Client
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help=f"let those who answer see the others' answers and answer again, K times (0 to {REFINE_MAX}, default 0)",
     )
+    add_plan(parser)
     parser.add_argument("--explain", action="store_true", help="say in sentences why these nodes, weights and answer")
     add_network(parser)
     add_json(parser)
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     deadline_ms = _deadline_ms(args.deadline)
     file = new_file(args.receipt) if args.receipt is not None else None
     client = client_of(args)
-    wanted = {"skill": args.skill, "refine": args.refine or None}
+    wanted = {"skill": args.skill, "refine": args.refine or None, "planners": args.plan}
     given = {key: value for key, value in wanted.items() if value is not None}
     body = {"question": question, "deadline_ms": deadline_ms, "receipt": file is not None} | given
     # The node ends every task at its deadline; the rest is for it to say so.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from protocol.constants import PLANNERS_DEFAULT, PLANNERS_MAX
+
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """The flag of every command that looks for a node."""
@@ -23,3 +25,17 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The flag of every command that reads."""
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+
+
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that ask: how many plans a question is to be answered by."""
+    parser.add_argument(
+        "--plan",
+        nargs="?",
+        type=int,
+        const=PLANNERS_DEFAULT,
+        choices=range(PLANNERS_MAX + 1),
+        metavar="M",
+        help=f"have M nodes plan it in steps for others (after the question; {PLANNERS_DEFAULT} without a number, "
+        f"at most {PLANNERS_MAX}; 0: never)",
+    )

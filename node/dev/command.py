@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from node.cli.answer import explain, show_answer
-from node.dev.network import NODES_MAX, DevNode, network, population, roles, skills
+from node.cli.flags import add_plan
+from node.dev.network import NODES_MAX, DevNode, network, planners, population, roles, skills
 from node.dev.questions import Question, questions
 from node.dev.report import report
 from node.dev.run import Course, Screen
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--ask", metavar="TEXT", help="ask this question instead and explain the answer")
     parser.add_argument("--receipt", metavar="FILE", help="with --ask: write a signed receipt for `tutti verify`")
+    add_plan(parser)
     standard = len(population())
     parser.add_argument(
         "--nodes",
@@ -79,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("the question is not UTF-8 text", ExitCode.USAGE) from error
         if not 0 < length <= QUESTION_SIZE_MAX:
             raise UserError(f"a question has 1 to {QUESTION_SIZE_MAX} bytes: give --ask a text", ExitCode.USAGE)
+    if args.plan is not None and args.ask is None:
+        raise UserError("--plan needs --ask TEXT: it plans one question", ExitCode.USAGE)
     if args.receipt is not None:
         if args.ask is None:
             raise UserError("--receipt needs --ask TEXT: a receipt is of one question", ExitCode.USAGE)
@@ -105,8 +109,10 @@ async def _run(args: argparse.Namespace) -> int:
         console.width = _WIDTH_OF_FILES
     seed = args.seed if args.seed is not None else secrets.randbelow(1 << 31)
     plain: Screen = Quiet() if args.json else Lines()
-    plain.phase(f"Starting {args.nodes} nodes, each a process with its own key and model ...")
-    async with network(roles(args.nodes)) as nodes:
+    # The ten nodes of the demo stay what they are: planners come on top, where plans are wanted.
+    of_roles = [*roles(args.nodes), *planners(args.plan or 0)]
+    plain.phase(f"Starting {len(of_roles)} nodes, each a process with its own key and model ...")
+    async with network(of_roles) as nodes:
         course = Course(nodes, nodes[0], seed, plain)
         if not args.json:
             _introduce(console, nodes)
@@ -134,7 +140,7 @@ async def _run(args: argparse.Namespace) -> int:
 
 async def _ask_one(args: argparse.Namespace, console: Console, course: Course) -> int:
     wanted = args.receipt is not None
-    outcome = await course.asked.client.post("/v1/ask", {"question": args.ask, "receipt": wanted})
+    outcome = await course.asked.client.post("/v1/ask", {"question": args.ask, "receipt": wanted, "planners": args.plan})
     receipt = outcome.pop("receipt", None)
     if args.json:
         print(json.dumps({"question": args.ask, **outcome}), flush=True)

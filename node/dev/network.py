@@ -25,6 +25,7 @@ from protocol import exercises
 _WANTED = ("arith", "lists", "text", "logic", "generalist", "arith", "lists", "text", "logic", "liar")
 # The liar runs the best model there is: its lies are then as plausible as lies can be.
 _LIAR_MODEL = "generalist"
+_PLANNER_MODEL = "plan"
 NODES_MAX = 32
 
 _STARTING_PER_CORE = 3
@@ -66,11 +67,16 @@ def roles(count: int) -> list[str]:
     return [*standard[:count], *(honest[index % len(honest)] for index in range(count - len(standard)))]
 
 
+def planners(count: int) -> list[str]:
+    """The roles of as many planners."""
+    return [_PLANNER_MODEL] * count
+
+
 def skills(models: Iterable[str]) -> list[str]:
-    """The skills that these packaged models were made for and that have exercises, in order."""
+    """The skills that these packaged models were made for and that take one step, in order."""
     names = set(models)
     offered = {skill for model in packaged() if model.name in names for skill in model.entry["skills"]}
-    return sorted(offered & set(exercises.SKILLS))
+    return sorted(offered & set(exercises.ONE_STEP))
 
 
 @contextlib.asynccontextmanager
