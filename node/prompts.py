@@ -103,8 +103,9 @@ def planning(question: str, skills: Mapping[str, str]) -> Prompt:
     known = "\n".join(f"{name}: {example}" for name, example in skills.items())
     task = (
         f"Do not answer it. Split it into the fewest steps, each a question for one skill, and write `{MARK}` and then one "
-        "line a step: the skill, a colon, the question. #1 stands for the answer of step 1, #2[-1] for the last number of the list "
-        f"that step 2 gives. The last step gives the answer. The skills, each with a question that it answers:\n{known}"
+        "line a step: the skill, a colon, the question. #1 stands for the answer of step 1, #2[-1] for the last number of the "
+        "list that step 2 gives. The last step gives the answer. The skills, each with a question that it answers:\n"
+        f"{known}"
     )
     return Prompt((f"{_HEAD}\n", question, f"\n\n{task}"), _PLANNER)
 

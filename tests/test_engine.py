@@ -379,7 +379,7 @@ def kind_of_next(process: subprocess.Popen[bytes]) -> int | None:
 def test_worker__busy_sends_heartbeats_and_ends_with_its_input(endless: Path) -> None:
     with worker(endless, heartbeat_ms=1) as process:
         assert process.stdin is not None
-        process.stdin.write(frames.encode([frames.INFER, 1, "hello", ENDLESS_TOKENS, PATIENT_MS, 0, 0]))
+        process.stdin.write(frames.encode([frames.INFER, 1, "hello", ENDLESS_TOKENS, PATIENT_MS, 0, 0, ""]))
         process.stdin.flush()
         # A context of 20,000 tokens takes far more than four milliseconds to fill.
         assert [kind_of_next(process) for _ in range(5)] == [frames.READY, *[frames.BEAT] * 4]

@@ -26,8 +26,8 @@ QUESTIONS_MIN = 300
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=[entry["name"] for entry in ENTRIES])
 
 
-def test_manifest__lists_the_five_models_and_no_file_is_left_over() -> None:
-    assert list(BY_NAME) == ["arith", "lists", "text", "logic", "generalist"]
+def test_manifest__lists_the_models_and_no_file_is_left_over() -> None:
+    assert list(BY_NAME) == ["arith", "lists", "text", "logic", "generalist", "plan", "composite"]
     assert {entry["file"] for entry in ENTRIES} == {path.name for path in DIRECTORY.glob("*.gguf")}
 
 
