@@ -21,6 +21,8 @@ _STATE: Final = {
     "following._UnderWay",
     "leases.Lease",
     "peers.Peer",
+    "planning.Course",
+    "planning.Planned",
     "rates.Bucket",
     "seats.Seat",
     "seen._Sender",

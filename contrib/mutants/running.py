@@ -61,7 +61,7 @@ def near(tree: Path, path: str) -> tuple[str, ...]:
     found = [name for name, text in texts.items() if named.search(text)]
     found.sort(key=lambda name: (texts[name].count("from protocol"), name))
     core = sorted((name for name in texts if "/test_core_" in name), key=lambda name: (module not in name, name))
-    return tuple(dict.fromkeys((*found, "tests/test_specs.py", *core)))
+    return tuple(dict.fromkeys((*found, "tests/test_values.py", "tests/test_specs.py", *core)))
 
 
 def far(tree: Path, path: str) -> tuple[str, ...]:
