@@ -27,10 +27,10 @@ GOLDS: Final = {question.text: question.gold for question in QUESTIONS}
 
 # What a node may hold more of after a question than before: the entries of ledgers, which grow for good, and what has a
 # bound of its own. Evidence of its own and from others, with the batches of audits that it comes from; ids against replay,
-# attempts at an address, counters with one entry a type of message or kind of fault. Who rests or is left alone is forgotten
-# when the next one has to, and whose clock seems wrong (a record came late) when its channel ends.
+# awards that were taken, attempts at an address, counters with one entry a type of message or kind of fault. Who rests or is
+# left alone is forgotten when the next one has to, and whose clock seems wrong (a record came late) when its channel ends.
 _GROWS: Final = re.compile(
-    r"\._senders\b|\._full_at_ms$|\.(sent|received|rejected|_resting_until_ms|_paused_until_ms|_notice_at_ms)$"
+    r"\._senders\b|\._full_at_ms$|\.(sent|received|rejected|_resting_until_ms|_paused_until_ms|_notice_at_ms)$|\.faults\._awards$"
     r"|\._?(ledger|followed|following|imports|evidence|audit_records|openings|batches)\b"
 )
 
