@@ -43,6 +43,8 @@ def test_address__is_dialled_only_where_it_can_lead_to_the_peer(
 
 def test_host__is_one_in_any_notation() -> None:
     assert host_of("/ip6/2001:db8::1/tcp/1") == host_of("/ip6/2001:0db8:0:0:9::/tcp/2")
+    assert host_of("/ip6/2001:db8::1/tcp/1") == host_of("/ip6/2001:db8::8000:0:0:1/tcp/1")
+    assert host_of("/ip6/2001:db8::1/tcp/1") != host_of("/ip6/2001:db8:0:1::1/tcp/1")
     assert host_of("/ip6/::ffff:8.8.8.8/tcp/1") == host_of("/ip4/8.8.8.8/tcp/2")
     assert target_of("/ip6/2001:db8:0::1/tcp/0080/p2p/A") == target_of("/ip6/2001:db8::1/tcp/80/p2p/B")
     assert host_of("/dns4/a.example/tcp/1") != host_of("/dns4/b.example/tcp/1")
