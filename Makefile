@@ -17,7 +17,7 @@ help:
 	@echo "make coverage  the tests that need no process, and which branches of protocol/ they leave out"
 	@echo "make mutants   whether the tests notice a hundred changes of protocol/ (half an hour)"
 	@echo "make fuzz      made-up bytes for every parser and for the core (MINUTES=10)"
-	@echo "make models    train the tiny models again (torch, an hour and a half)"
+	@echo "make models    train the tiny models again (torch, two to three hours)"
 	@echo "make bench     every benchmark of contrib/bench"
 	@echo "make vectors   write specs/vectors again from the code"
 	@echo "make lock      renew the lock files from pyproject.toml"

@@ -318,12 +318,16 @@ class Core:
             raise LocalProtocolError(f"a deadline is 1 to {DEADLINE_MS_MAX} ms, not {deadline_ms}")
         if not 0 <= event.refine <= REFINE_MAX:
             raise LocalProtocolError(f"answers are revised 0 to {REFINE_MAX} times, not {event.refine}")
+        if event.refine and event.planners:
+            raise LocalProtocolError("a planned question is answered by steps, which nobody revises: refine or plan, not both")
         requirement = self._requirement_map(event.text) if event.skill is None else Requirement(event.skill, 1_000)
         self._calibration.wanted = True
         task = self._task(event.text, requirement, event.request, deadline_ms)
         task.skill_given, task.refine = event.skill is not None, event.refine
         self.audits.on_question(requirement.skill)
-        planners = self._planning.planners(event.planners, requirement, self.candidates(PLANNER))
+        # Who wants answers revised wants them of those who answer, and not of steps.
+        wanted = 0 if event.refine else event.planners
+        planners = self._planning.planners(wanted, requirement, self.candidates(PLANNER))
         if planners:
             self._planning.add(task, planners)
         else:

@@ -136,7 +136,7 @@ def test_environment__any_text_gives_a_config_or_a_line_with_the_variable(key: s
 
 def test_skills__that_the_network_lacks_are_refused_with_those_it_has(tmp_path: Path) -> None:
     config = load(tmp_path / "config.toml", {}, {"skills": ("arith", "cooking")})
-    with pytest.raises(UserError, match="no skill 'cooking'; it has arith, lists") as caught:
+    with pytest.raises(UserError, match="no skill 'cooking'; it has arith, composite, lists") as caught:
         check_skills(config, preset("local"))
     assert caught.value.code is ExitCode.USAGE
 

@@ -226,3 +226,14 @@ def test_requirement__composite_is_planned_unless_it_is_forbidden_or_nobody_plan
 def test_request__has_a_bounded_number_of_planners(planners: int) -> None:
     with pytest.raises(LocalProtocolError, match=f"at most {PLANNERS_MAX} planners"):
         Bench().core.step(RequestMade(b"r", QUESTION, planners=planners), Instant(1, 1))
+
+
+def test_request__is_planned_or_revised_and_not_both() -> None:
+    with pytest.raises(LocalProtocolError, match="refine or plan, not both"):
+        Bench().core.step(RequestMade(b"r", QUESTION, refine=1, planners=2), Instant(1, 1))
+    text = exercises.generate(COMPOSITE, 1, 1).text
+    world = world_of({"a": planner(RIGHT)})
+    asked = host_of(world, "asked")
+    world.after(0, asked, RequestMade(b"revised", text, refine=1))
+    world.run(until=lambda: len(asked.outcomes) == 1)
+    assert asked.outcomes[b"revised"].plans == ()

@@ -294,7 +294,7 @@ def test_revise__signs_what_the_founder_edited_under_the_next_number(tmp_path: P
     after = load(str(file))
     assert after.parameters.network == before.parameters.network
     assert after.parameters.revision == 2
-    assert {skill.options for skill in after.parameters.skills.values()} == {2, 11}
+    assert {skill.options for skill in after.parameters.skills.values()} == {2, 4, 11}
 
 
 def test_revise__signs_no_number_twice_and_jumps_to_none(tmp_path: Path, capsys: Capture) -> None:
@@ -320,9 +320,9 @@ def test_revise__signs_no_number_twice_and_jumps_to_none(tmp_path: Path, capsys:
 
 def test_revise__a_mistake_names_the_skill(tmp_path: Path, capsys: Capture) -> None:
     file = founded(tmp_path, capsys)
-    file.write_text(file.read_text().replace('"answer": "choice"', '"answer": "poem"'))
+    file.write_text(file.read_text().replace('"answer": "number"', '"answer": "poem"'))
     assert main(["--home", str(tmp_path / "home"), "network", "revise", str(file)]) == ExitCode.FAILED
-    assert "'logic': skill: answer is not one of" in capsys.readouterr().err
+    assert "'arith': skill: answer is not one of" in capsys.readouterr().err
 
 
 def test_revise__needs_the_founders_key(tmp_path: Path, capsys: Capture) -> None:

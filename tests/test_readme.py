@@ -74,6 +74,7 @@ CI: Final[Mapping[str, str]] = {
     "make demo": ".venv/bin/tutti dev --questions 8",
     "make test": 'make --no-print-directory test 2>&1 | tee "$scratch/tests.txt"',
     "make lint": "make --no-print-directory lint",
+    "make coverage": "make --no-print-directory coverage",
     'tutti dev --ask "Reverse the word banana."': '.venv/bin/tutti dev --ask "Reverse the word banana."',
 }
 
@@ -84,6 +85,9 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "tutti --home /tmp/eve keys export eve.key": "asks for a passphrase; tests/test_cli_ledger.py gives it one",
     "make models": "trains for an hour; the manifest it wrote is tested by test_models_manifest.py",
     "make bench": "measures for an hour and more on a machine with nothing else to do",
+    "make vectors": "writes into the checkout; test_vectors.py makes the same files and compares them",
+    "make mutants": "runs the tests a hundred times",
+    "make fuzz": "looks for faults for as long as it is told; test_fuzz.py runs each target for a moment",
     **dict.fromkeys(
         (
             "tutti --home ~/choir network new choir --skills instruct",
