@@ -129,6 +129,13 @@ def open_leaves(audits: Entry, opening: Entry) -> list[Answers]:
     return batch
 
 
+def opened_tasks(opening: Entry) -> list[bytes]:
+    """The tasks whose audits an opening shows, whether it holds or not; raises `RemoteProtocolError` if it cannot be read."""
+    leaves = opening.body["leaves"]
+    assert isinstance(leaves, list)
+    return [_parse(leaf).leaf.task for leaf in leaves[:AUDIT_BATCH_MAX] if isinstance(leaf, bytes)]
+
+
 def opening_root(opening: Entry) -> bytes:
     """The Merkle root of the leaves that an opening shows, whatever their fields; raises `RemoteProtocolError` for none."""
     leaves = opening.body["leaves"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from protocol.audit_batch import AUDITS, OPENING, regrade
+from protocol.audit_batch import AUDITS, OPENING, opened_tasks, regrade
 from protocol.capability import GENERAL
 from protocol.chain import Chain
 from protocol.errors import RemoteProtocolError
@@ -75,8 +75,9 @@ class Citations:
         return found
 
     def _graded(self, author: bytes, parameters: Parameters, before: int | None) -> list[tuple[bytes, str, str, int, int]]:
-        """Peer, skill, verdict, date and entry of each audit that an author committed and opened."""
+        """Peer, skill, verdict, date and entry of each audit that an author committed and opened, each audit once."""
         batches: dict[bytes, Entry] = {}
+        counted = set[bytes]()
         found = []
         for entry in self._entries.get(author, []):
             root = entry.body.get("root")
@@ -91,5 +92,11 @@ class Citations:
                 verdicts = regrade(audits, entry, parameters)
             except RemoteProtocolError:
                 continue  # counts for nobody
+            tasks = opened_tasks(entry)
+            # specs/06-ledger.md: "one with a task of a batch of this author that was counted, MUST NOT be counted"
+            again = not counted.isdisjoint(tasks)
+            counted.update(tasks)
+            if again:
+                continue
             found += [(*verdict, audits.wall_ms, entry.number) for verdict in verdicts]
         return found

@@ -322,6 +322,8 @@ IMPORT_AUTHOR_MAX: Final = 3
 IMPORT_AUTHORS_MAX: Final = 64
 IMPORT_PAIRS_MAX: Final = 128
 IMPORT_DAYS_MAX: Final = 16
+# Tasks of each whose audits were counted, which count once: as many as the entries that are kept of it can show.
+IMPORT_TASKS_MAX: Final = 4_096
 
 # --- Receipts of tasks (specs/11-receipt.md)
 # A receipt of the largest step has 1.3 MB: 256 bids, 16 awards with the longest question, 16 of the longest texts. Plans have

@@ -430,9 +430,11 @@ class Core:
             raise RemoteProtocolError("recipient", "a proof is addressed to all, or to the peer on whose channel it comes")
         spend = None if source is None else lambda: self.peers.spend_fault(source)
         self.faults.hear(Fault.parse(envelope.body), spend)
+        self._drop_faulty()
 
     def _note_fault(self, accused: bytes, proof: bytes) -> None:
         """Write down what was found of a peer with evidence; of keys that were made to be faulty a ledger would be full."""
+        self._drop_faulty()
         if accused in self.evidence.peers():
             self.ledger.append("fault", {"accused": accused, "proof": proof})
 
@@ -574,7 +576,7 @@ class Core:
 
     def _on_entry(self, entry: Entry) -> None:
         """An entry of another's ledger was verified, now or in an earlier run."""
-        refused = self._openings.take(entry)
+        refused = None if self.is_faulty(entry.author) else self._openings.take(entry)
         if refused is not None:
             self.rejected[refused] += 1
         if entry.kind == SUCCESSION:
@@ -590,9 +592,16 @@ class Core:
     def _succeed(self, author: bytes, statement: canonical.Value) -> None:
         assert isinstance(statement, bytes)
         try:
-            self.successions.take(author, statement)
+            if self.successions.take(author, statement):
+                self._drop_faulty()
         except RemoteProtocolError as error:
             self.rejected[error.code] += 1
+
+    def _drop_faulty(self) -> None:
+        """Forget what authors told who are proven to have broken the rules, before the proof as after it."""
+        for author in filter(self.is_faulty, self.imports.authors()):
+            for key, value in self.imports.drop(author):
+                self._outbox.emit(Persist(IMPORTED, key, value))
 
     def _recovery_of(self, key: bytes) -> bytes | None:
         chain = self.ledger.chain if key == self.me else self.followed.get(key)
@@ -642,6 +651,7 @@ class Core:
                     self._outbox.emit(Persist(SUCCESSIONS, key, None))
             elif table == "node":
                 self.availability.restore(key, value)
+        self._drop_faulty()
         former = self.ledger.restored()
         self.followed.restored()
         self.followed.inherit(former)

@@ -19,6 +19,7 @@ from protocol.constants import (
     IMPORT_DAYS_MAX,
     IMPORT_MAX,
     IMPORT_PAIRS_MAX,
+    IMPORT_TASKS_MAX,
     TRUST_ONE,
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
@@ -53,6 +54,8 @@ class Imports:
         self._auditors = frozenset(auditors)
         self._books: dict[bytes, EvidenceBook] = {}
         self._accounted: dict[bytes, int] = {}
+        # By author the tasks whose audits were counted, the latest last.
+        self._tasks: dict[bytes, dict[bytes, None]] = {}
         self.version = 0
         self._made: tuple[int, int, int] | None = None
         self._found: dict[Pair, Kind] = {}
@@ -100,12 +103,26 @@ class Imports:
         if book is None:
             return []
         self._accounted.pop(author, None)
+        self._tasks.pop(author, None)
         self.version += 1
         return [(author, None), *((author + peer + skill.encode(), None) for peer, skill in book.pairs())]
 
     def accounted(self, author: bytes) -> int:
         """The number of the last opening in the author's ledger that was counted, -1 before the first."""
         return self._accounted.get(author, -1)
+
+    def has_counted(self, author: bytes, tasks: Iterable[bytes]) -> bool:
+        """Whether an audit with one of these tasks was counted of this author before."""
+        return not self._tasks.get(author, {}).keys().isdisjoint(tasks)
+
+    def note(self, author: bytes, tasks: Iterable[bytes]) -> None:
+        """Audits with these tasks were counted, if anything of the author is; not persisted, the author's ledger tells it."""
+        if author not in self._books:
+            return
+        known = self._tasks.setdefault(author, {})
+        known.update(dict.fromkeys(tasks))
+        for task in list(known)[: max(0, len(known) - IMPORT_TASKS_MAX)]:
+            del known[task]
 
     def _make_room(self, wall_ms: int) -> dict[bytes, bytes | None]:
         """Forget whom least is lost with, if there are as many authors as are kept: names that are made up have no trust."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from protocol.audit_batch import AUDITS, OPENING, regrade
+from protocol.audit_batch import AUDITS, OPENING, opened_tasks, regrade
 from protocol.constants import IMPORT_AUTHORS_MAX, OPEN_BATCHES_MAX
 from protocol.errors import RemoteProtocolError
 from protocol.events import Persist
@@ -31,7 +32,8 @@ class Openings:
     def take(self, entry: Entry) -> str | None:
         """Take a verified entry; gives the code of what was refused. After a restart all that are held come again.
 
-        A batch may be opened once: what was accounted before, or whose commitment is not known, is passed over.
+        A batch may be opened once: what was accounted before, or whose commitment is not known, is passed over. So may each
+        of its audits: one that counted already does not count in another batch, nor in the same one committed again.
         """
         root = entry.body.get("root")
         if not isinstance(root, bytes):
@@ -39,18 +41,30 @@ class Openings:
         if entry.kind == AUDITS:
             self._committed(entry, root)
         audits = self._open.get(entry.author, {}).pop(root, None) if entry.kind == OPENING else None
-        if audits is None or entry.number <= self._imports.accounted(entry.author):
+        if entry.kind == OPENING and entry.number <= self._imports.accounted(entry.author):
+            self._known(entry)
+            return None
+        if audits is None:
             return None
         try:
             verdicts = regrade(audits, entry, self._parameters)
         except RemoteProtocolError as error:
             self._on_false(audits.data, entry.data)
             return error.code
+        tasks = opened_tasks(entry)
+        # specs/06-ledger.md: "one with a task of a batch of this author that was counted, MUST NOT be counted"
+        again = self._imports.has_counted(entry.author, tasks)
         # A date in the future would stay young for longer.
         wall_ms = min(audits.wall_ms, self._outbox.now.wall_ms)
-        for key, value in self._imports.add(entry.author, verdicts, wall_ms, entry.number):
+        for key, value in self._imports.add(entry.author, [] if again else verdicts, wall_ms, entry.number):
             self._outbox.emit(Persist(IMPORTED, key, value))
-        return None
+        self._imports.note(entry.author, tasks)
+        return "opening" if again else None
+
+    def _known(self, opening: Entry) -> None:
+        """An opening that was accounted in an earlier run: its audits do not count again."""
+        with suppress(RemoteProtocolError):
+            self._imports.note(opening.author, opened_tasks(opening))
 
     def _committed(self, entry: Entry, root: bytes) -> None:
         if entry.author not in self._open and len(self._open) >= IMPORT_AUTHORS_MAX:

@@ -18,7 +18,9 @@ from protocol.own_ledger import TABLE as OWN
 from protocol.receipt import Receipt
 from protocol.verification import verify
 from simnet.host import Host
-from tests.support import EXPERT, PARAMETERS, WALL_MS, exercise, host_of, liar, solver, world_of
+from tests.support import EXPERT, PARAMETERS, WALL_MS, exercise, host_of, liar, peers, solver, world_of
+from tests.test_imported_audits import batches
+from tests.test_imported_audits import ledger as made
 
 NETWORK = PARAMETERS.network
 
@@ -93,6 +95,22 @@ def test_counts__that_are_better_than_the_audits_are_not_borne_out() -> None:
     assert borne_out(Counts(0, 99 * 256)) == [lies]
     assert borne_out(Counts(256, 99 * 256)) == [], "a hit that nobody saw"
     assert borne_out(Counts(0, 256)) == [], "misses that it keeps to itself"
+
+
+@pytest.mark.parametrize("again", ["root", "task"])
+def test_audit__bears_out_once_also_in_a_batch_that_is_committed_again(again: str) -> None:
+    requester, subject = peers(2, "cites")
+    (batch,) = batches([(subject, True)], 2, requester)
+    other = batch if again == "root" else [batch[1], *batches([(subject, True)], 1, requester, 100)[0]]
+    entries = made(requester, [batch, other, other])
+    citations = Citations(NETWORK, [[entry.data for entry in entries]])
+    found = {
+        hits: citations.borne_out(
+            requester.public_key, len(entries), "arith", {subject.public_key: Counts(hits * 256, 0)}, PARAMETERS, WALL_MS
+        )
+        for hits in (2, 3)
+    }
+    assert found == {2: [subject.public_key], 3: []}
 
 
 def test_ledger__that_does_not_hold_or_is_not_of_the_network_is_no_witness() -> None:

@@ -16,17 +16,19 @@ from protocol.constants import (
     EVIDENCE_ONE,
     IMPORT_AUTHORS_MAX,
     IMPORT_MAX,
+    IMPORT_TASKS_MAX,
     OPEN_BATCHES_MAX,
 )
-from protocol.events import AuditsWanted, Instant
+from protocol.events import AuditsWanted, Instant, MessageReceived
 from protocol.evidence import Counts, EvidenceBook
+from protocol.faults import Fault
 from protocol.identity import KeySigner
-from protocol.imports import Imports
+from protocol.imports import IMPORTED, Imports
 from protocol.ledger import Entry, make_entry
 from protocol.ledger_messages import Entries, Heads, Pull, pack_head
 from protocol.messages import Beacon
 from protocol.openings import Openings
-from protocol.outbox import Outbox
+from protocol.outbox import FAULTS, Outbox
 from simnet.world import World
 from tests.core_bench import QUESTION
 from tests.support import EXPERT, PARAMETERS, WALL_MS, Bench, evidence, failing, liar, peers, record, sent, solver
@@ -38,11 +40,10 @@ STRONG, WEAK = SHARED[:8], SHARED[8:]
 # --- Ledgers made by hand
 
 
-def batches(verdicts: Iterable[tuple[KeySigner, bool]], times: int, author: KeySigner) -> list[list[Answers]]:
-    """Audits, three executors each, by which each peer is `times` right or wrong."""
+def batches(verdicts: Iterable[tuple[KeySigner, bool]], times: int, author: KeySigner, number: int = 0) -> list[list[Answers]]:
+    """Audits after `number`, three executors each, by which each peer is `times` right or wrong."""
     pairs = [pair for pair in verdicts for _ in range(times)]
     found: list[list[Answers]] = []
-    number = 0
     while pairs:
         batch: list[Answers] = []
         while pairs and len(batch) < AUDIT_BATCH_MAX:
@@ -99,6 +100,13 @@ def tell(bench: Bench, author: KeySigner, entries: list[Entry]) -> None:
         if not found:
             bench.wait(500)
     raise AssertionError("never pulled")
+
+
+def restart(bench: Bench) -> Bench:
+    """The node again, from its disk."""
+    found = Bench(restored=[(*row, value) for row, value in sorted(bench.disk.items())], wall_ms=bench.wall_ms)
+    found.wait(1_000)
+    return found
 
 
 def imported(bench: Bench, peer: KeySigner) -> Counts:
@@ -165,12 +173,63 @@ def test_opened_batch__is_counted_once_and_after_a_restart_as_before() -> None:
     tell(bench, AUTHOR, [*entries, again])
     told = [part.told for part in bench.core.imports.parts(SUBJECT.public_key, "arith", bench.wall_ms)]
     assert told == [Counts(3 * EVIDENCE_ONE, 0)]
-    rows = [(table, key, value) for (table, key), value in sorted(bench.disk.items())]
-    restarted = Bench(restored=rows, wall_ms=bench.wall_ms)
-    restarted.wait(1_000)
+    restarted = restart(bench)
     audited(restarted, SUBJECT, 2)
     assert restarted.core.followed.get(AUTHOR.public_key) is not None
     assert imported(restarted, SUBJECT) == imported(bench, SUBJECT)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["root", "task"])
+def test_audit__counts_once_also_in_a_batch_that_is_committed_again(same: bool) -> None:  # noqa: FBT001
+    batch = batches([(SUBJECT, True)], 2, AUTHOR)[0]
+    again = batch if same else [batch[1], *batches([(SUBJECT, True)], 1, AUTHOR, 100)[0]]
+    bench = reader()
+    tell(bench, AUTHOR, ledger(AUTHOR, [batch, again, again]))
+    assert bench.core.rejected["opening"] == 2
+    restarted = restart(bench)
+    longer = ledger(AUTHOR, [batch, again, again, again])
+    tell(restarted, AUTHOR, longer)
+    for each in (bench, restarted):
+        told = [part.told for part in each.core.imports.parts(SUBJECT.public_key, "arith", each.wall_ms)]
+        assert told == [Counts(2 * EVIDENCE_ONE, 0)]
+    assert restarted.core.rejected["opening"] == 1
+
+
+def test_tasks__that_were_counted_are_known_of_each_author_in_a_bounded_number() -> None:
+    imports = Imports(EvidenceBook(), OTHER.public_key)
+    author, tasks = AUTHOR.public_key, [number.to_bytes(16, "big") for number in range(IMPORT_TASKS_MAX + 1)]
+    imports.note(author, tasks)
+    assert not imports.has_counted(author, tasks), "of nobody whose audits are not kept"
+    imports.add(author, [], WALL_MS, 2)
+    imports.note(author, tasks)
+    assert not imports.has_counted(author, tasks[:1])
+    assert all(imports.has_counted(author, [task]) for task in tasks[1:])
+    assert not imports.has_counted(SUBJECT.public_key, tasks)
+    imports.drop(author)
+    assert not imports.has_counted(author, tasks)
+
+
+def test_author__that_is_proven_faulty_counts_nothing_of_what_it_told_before_and_after_a_restart() -> None:
+    bench = reader()
+    audited(bench, SUBJECT, 2)
+    alone = weight(bench, SUBJECT)
+    entries = ledger(AUTHOR, honest(AUTHOR, (SUBJECT, True)))
+    tell(bench, AUTHOR, entries)
+    assert weight(bench, SUBJECT) > alone
+    rows = {(table, key): value for (table, key), value in bench.disk.items() if table == IMPORTED}
+    other = make_entry(AUTHOR, PARAMETERS.network, entries[0], "receipt", {"receipt": bytes(32)}, WALL_MS)
+    fault = Fault.of("equivocation", entries[1].data, other.data)
+    bench.step(MessageReceived(None, bench.sealed(OTHER, fault, FAULTS)))
+    assert AUTHOR.public_key in bench.core.faults
+    assert not rows.keys() & bench.disk.keys()
+    assert weight(bench, SUBJECT) == alone
+    bench.disk |= rows
+    restarted = restart(bench)
+    audited(restarted, SUBJECT, 2)
+    assert restarted.core.followed.get(AUTHOR.public_key) is not None
+    assert restarted.core.imports.authors() == []
+    assert weight(restarted, SUBJECT) == alone
+    assert not rows.keys() & restarted.disk.keys()
 
 
 def test_ring__of_a_hundred_identities_gains_nothing_also_when_ten_reported_honestly_first() -> None:
@@ -178,7 +237,7 @@ def test_ring__of_a_hundred_identities_gains_nothing_also_when_ten_reported_hone
     ring = peers(100, "ring")
     for number, member in enumerate(ring):
         friends = [ring[(number + step) % len(ring)] for step in range(1, 10)]
-        praise = batches([(friend, True) for friend in friends], 3, member)
+        praise = batches([(friend, True) for friend in friends], 3, member, 100)
         tell(bench, member, ledger(member, (honest(member) if number < 10 else []) + praise))
     trusted = [member for member in ring if trust(bench, member) > 0]
     assert trusted == ring[:10]
@@ -196,7 +255,7 @@ def test_slanderer__that_opens_only_failures_moves_nobody(before: bool) -> None:
     bench = reader()
     victim = STRONG[0]
     own = weight(bench, victim)
-    slander = batches([(victim, False)], 20, AUTHOR)
+    slander = batches([(victim, False)], 20, AUTHOR, 100)
     tell(bench, AUTHOR, ledger(AUTHOR, (honest(AUTHOR) if before else []) + slander))
     assert weight(bench, victim) == own
     assert imported(bench, victim) == Counts()
