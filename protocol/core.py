@@ -93,6 +93,9 @@ from protocol.succession import Successions, old_key
 from protocol.task import Task
 from protocol.trust import Pair
 
+# A task that is over, why, and its outcome.
+_Ended = tuple[Task, str, Outcome]
+
 
 class Core:
     """One node's protocol state. `own` is its record without sequence number and addresses, which the core fills in."""
@@ -154,8 +157,8 @@ class Core:
             self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._task
         )
         self._planning = Planning(parameters, self._part, self._requester.add, self._requester.abandon, self._planned)
-        # Of each question that is planned, the receipts of its steps that have ended.
-        self._parts: dict[bytes, list[StepReceipt]] = {}
+        # Of each question that is planned, its steps that have ended.
+        self._parts: dict[bytes, list[_Ended]] = {}
         self._refused = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
@@ -539,28 +542,29 @@ class Core:
         outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
         if task.request is None:
             if task.transcript:
-                self._parts.setdefault(task.id, []).append(StepReceipt.of(task, reason, outcome))
+                self._parts.setdefault(task.id, []).append((task, reason, outcome))
             self._planning.on_end(task, outcome)
         else:
-            parts = [StepReceipt.of(task, reason, outcome)] if task.transcript else []
+            parts = [(task, reason, outcome)] if task.transcript else []
             self._conclude(task.request, outcome, parts)
 
     def _planned(self, request: bytes, outcome: Outcome) -> None:
         """A question that went by plans has its answer, or has none."""
         self._conclude(request, outcome, self._parts.pop(outcome.task, []))
 
-    def _conclude(self, request: bytes, outcome: Outcome, parts: list[StepReceipt]) -> None:
+    def _conclude(self, request: bytes, outcome: Outcome, parts: list[_Ended]) -> None:
         self._outbox.log("info", "outcome", {"task": outcome.task.hex(), "outcome": outcome.kind.value})
         self._outbox.emit(Deliver(request, outcome, self._receipt(outcome, parts)))
 
-    def _receipt(self, outcome: Outcome, parts: list[StepReceipt]) -> bytes:
+    def _receipt(self, outcome: Outcome, parts: list[_Ended]) -> bytes:
         """Sign what the task left, and write its hash down; empty if it asked nobody, or left more than a receipt holds."""
         if not parts:
             return b""
         salt, result = self._entropy(SALT_SIZE), Result.of(outcome).body()
-        steps = tuple(part.body() for part in sorted(parts, key=lambda part: (part.plan, part.step)))
         try:
-            receipt = Receipt(self.parameters.network, self.me, outcome.task, salt, self._outbox.now.wall_ms, steps, result)
+            steps = [StepReceipt.of(*part) for part in sorted(parts, key=lambda part: (part[0].plan, part[0].step))]
+            bodies = tuple(step.body() for step in steps)
+            receipt = Receipt(self.parameters.network, self.me, outcome.task, salt, self._outbox.now.wall_ms, bodies, result)
             data = self._outbox.sign_receipt(receipt)
         except LocalProtocolError as error:
             self._outbox.log("warning", "no_receipt", {"task": outcome.task.hex(), "reason": str(error)})

@@ -37,6 +37,9 @@ def replayed(network: bytes, requester: bytes, task_id: bytes, steps: Sequence[S
     places = [(step.plan, step.step) for step in steps]
     if not places or places[0] != (0, 0) or places != sorted(set(places)):
         raise wrong("its steps are not in order, or do not begin with that of plan 0")
+    # specs/11-receipt.md: "of every other one both are above 0"
+    if any(0 in place for place in places[1:]):
+        raise wrong("one of its later steps has plan 0 or step 0, which only that of the planners has")
     parts = []
     for step in steps:
         replay = Replay(network, requester, task_id, step)

@@ -189,9 +189,13 @@ class Replay:
         # specs/11-receipt.md: "question and nonce give its `input_hash`."
         if input_hash(self._step.nonce, self._step.question, beacon.answer, beacon.tokens_max) != beacon.input_hash:
             raise wrong("binds another question than the receipt's")
+        # specs/11-receipt.md: "Its `seats` are SEATS_DEFAULT, or as many as plans were wanted if its `answer` is `plan`."
+        if beacon.answer != "plan" and beacon.seats != SEATS_DEFAULT:
+            raise wrong(f"has {beacon.seats} seats where a question has {SEATS_DEFAULT}")
         self.beacon, self.issued_ms = beacon, envelope.issued_ms
         task = self.task
         task.phase, task.beacon_id, task.answer_kind = Phase.BIDDING, envelope.id, beacon.answer
+        task.committee = beacon.seats
         task.requirement = Requirement(beacon.skill, 0)
 
     def _on_bid(self, envelope: Envelope, bid: Bid) -> None:
@@ -253,7 +257,7 @@ class Replay:
         task.view, task.view_hash, task.view_data, task.options = view, named, data, view.options
         self.views.append(view)
         free = [bid for bid in bids if bid.bidder not in task.gone]
-        ranked = allocate(task.beacon_id, SEATS_DEFAULT, free, view)
+        ranked = allocate(task.beacon_id, task.committee, free, view)
         self._queue = [*ranked.seats, *ranked.reserves]
         if len(self.views) == 1:
             asked = asked_of(task, ranked.seats)
@@ -290,7 +294,7 @@ class Replay:
                 raise wrong(f"gives out seat {award.seat} again while {_short(held.peer)} has it")
             if task.gate is Gate.ALONE:
                 # The one that was asked alone did not do, so its committee is asked after all.
-                task.gate, self._asked = Gate.WIDENED, SEATS_DEFAULT
+                task.gate, self._asked = Gate.WIDENED, task.committee
         elif award.seat != len(numbers):
             raise wrong(f"gives out seat {award.seat} where {len(numbers)} is the next")
         elif len(numbers) >= self._asked:

@@ -5,26 +5,32 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol import canonical
-from protocol.constants import RECEIPT_SIZE_MAX
+from protocol.constants import PLANNERS_MAX, RECEIPT_SIZE_MAX
 from protocol.envelope import open_envelope, seal
-from protocol.events import Deliver, Effect
+from protocol.events import Deliver, Effect, RequestMade
 from protocol.identity import SIGNATURE_SIZE, KeySigner
 from protocol.messages import Beacon
+from protocol.outcome import OutcomeKind
+from protocol.planning import COMPOSITE
+from protocol.receipt import Receipt, StepReceipt
 from protocol.verification import Report, verify
-from simnet.host import Host
+from simnet.host import Host, Solver
 from tests.support import PARAMETERS, host_of
-from tests.test_core_plans import GOLD, OTHER, QUESTION, RIGHT, planned, planner, world_of
-from tests.test_receipts import Fields
+from tests.test_core_plans import GOLD, OTHER, QUESTION, RIGHT, SPECIALISTS, planned, planner, reader, world_of
+from tests.test_receipts import JUNK, Fields
 
 
 @functools.cache
-def made(*plans: str | None) -> tuple[bytes, KeySigner]:
-    """The receipt of a question whose planners write `plans`, and its requester."""
+def made(*plans: str | None, planners: int = 0) -> tuple[bytes, KeySigner]:
+    """The receipt of a question whose planners write `plans`, and its requester; of them `planners` are asked, or all."""
     world = world_of({f"p{number}": planner(plan) for number, plan in enumerate(plans)})
     receipts = []
 
@@ -33,7 +39,7 @@ def made(*plans: str | None) -> tuple[bytes, KeySigner]:
             receipts.append(effect.receipt)
 
     world.observer = observe
-    planned(world, planners=len(plans))
+    planned(world, planners or len(plans))
     return receipts[-1], host_of(world, "asked").signer
 
 
@@ -44,13 +50,33 @@ def report(data: bytes) -> Report:
 def changed(change: Callable[[Fields], None], *plans: str | None) -> str:
     """What is said of the receipt after a change, signed by the requester all the same."""
     data, signer = made(*plans)
-    fields = canonical.decode(data[SIGNATURE_SIZE:], RECEIPT_SIZE_MAX)
-    assert isinstance(fields, dict)
+    fields = opened(data)
     change(fields)
-    payload = canonical.encode(fields, RECEIPT_SIZE_MAX)
-    failure = report(signer.sign(b"tutti/receipt/1\x00" + payload) + payload).failure
+    failure = report(signed(signer, fields)).failure
     assert failure is not None
     return failure
+
+
+def signed(signer: KeySigner, fields: Fields) -> bytes:
+    payload = canonical.encode(fields, RECEIPT_SIZE_MAX)
+    return signer.sign(b"tutti/receipt/1\x00" + payload) + payload
+
+
+def opened(data: bytes) -> Fields:
+    fields = canonical.decode(data[SIGNATURE_SIZE:], RECEIPT_SIZE_MAX)
+    assert isinstance(fields, dict)
+    return fields
+
+
+def bare_step(signer: KeySigner, fields: Fields, plan: int, step: int) -> Fields:
+    """A step on which nobody bid: a requester can make one without anybody's help."""
+    like: Fields = fields["steps"][0]
+    body = open_envelope(like["transcript"][0]).body | {"plan": plan, "step": step}
+    beacon = seal(signer, PARAMETERS.network, Beacon.TYPE, "beacons", body, 1, 1)
+    made = {"plan": plan, "step": step, "transcript": [beacon], "views": [], "notes": [], "reason": "no_bids"}
+    nothing: Fields = {"outcome": "no bids", "answer": None, "earned": False, "support": []}
+    counts = dict.fromkeys(("margin", "dissent", "abstained", "coverage"), 0)
+    return like | made | {"result": like["result"] | nothing | counts}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +86,41 @@ def test_receipt__of_plans_holds(plans: tuple[str | None, ...]) -> None:
     found = report(made(*plans)[0])
     assert found.failure is None, found.failure
     assert found.question == QUESTION
+
+
+def slow(skill: str) -> Solver:
+    """A specialist that takes its time."""
+    solve = reader(skill)
+    return lambda prompt, draws: replace(solve(prompt, draws), elapsed_ms=400)
+
+
+@pytest.mark.parametrize(("there", "planners"), [(3, 1), (3, 2), (2, 3), (4, 4), (5, 4), (5, PLANNERS_MAX), (5, 3)])
+def test_receipt__of_plans_holds_whatever_the_number_of_planners(there: int, planners: int) -> None:
+    data, _ = made(*[RIGHT] * there, planners=planners)
+    found = report(data)
+    assert (found.failure, found.answer) == (None, GOLD)
+    beacon = StepReceipt.parse(Receipt.open(data).steps[0]).transcript[0]
+    assert open_envelope(beacon).body["seats"] == planners
+
+
+def test_receipt__of_plans_holds_if_time_was_up_before_a_step_went_out() -> None:
+    world = world_of({"a": planner(RIGHT), "b": planner(RIGHT)}, {name: slow(name) for name in SPECIALISTS})
+    receipts = []
+
+    def observe(_: Host, effect: Effect) -> None:
+        if isinstance(effect, Deliver):
+            receipts.append(effect.receipt)
+
+    world.observer = observe
+    asked = host_of(world, "asked")
+    # The audits that a step waits for last longer than the question has time.
+    world.after(0, asked, RequestMade(b"late", QUESTION, COMPOSITE, planners=2, deadline_ms=1_000))
+    world.run(until=lambda: b"late" in asked.outcomes)
+    assert asked.outcomes[b"late"].kind is OutcomeKind.DEADLINE
+    receipt = Receipt.open(receipts[-1])
+    assert [(step["plan"], step["step"]) for step in receipt.steps] == [(0, 0)]
+    assert receipt.result["outcome"] == OutcomeKind.DEADLINE.value
+    assert report(receipts[-1]).failure is None
 
 
 def test_receipt__of_plans_says_which_step_each_statement_is_of() -> None:
@@ -126,12 +187,80 @@ def test_lie__about_plans_is_named(lie: Callable[[Fields], None], named: str) ->
 def test_step__whose_beacon_asks_for_another_skill_than_its_plan_is_named() -> None:
     """The bids name the beacon that their bidders saw."""
     data, signer = made(RIGHT, OTHER)
-    fields: Any = canonical.decode(data[SIGNATURE_SIZE:], RECEIPT_SIZE_MAX)
+    fields = opened(data)
     assert report(data).failure is None
     beacon = open_envelope(fields["steps"][1]["transcript"][0])
     again = seal(signer, PARAMETERS.network, Beacon.TYPE, "beacons", beacon.body | {"skill": "arith"}, 1, 1)
     fields["steps"][1]["transcript"][0] = again
-    payload = canonical.encode(fields, RECEIPT_SIZE_MAX)
-    failure = report(signer.sign(b"tutti/receipt/1\x00" + payload) + payload).failure
+    failure = report(signed(signer, fields)).failure
     assert failure is not None
     assert "bids on another beacon" in failure
+
+
+@pytest.mark.parametrize("place", [(0, 1), (0, 63), (1, 0), (15, 0)])
+@pytest.mark.parametrize("plan", [RIGHT, None])
+def test_later_step__of_plan_0_or_step_0_is_refused(plan: str | None, place: tuple[int, int]) -> None:
+    data, signer = made(plan)
+    fields = opened(data)
+    fields["steps"].append(bare_step(signer, fields, *place))
+    fields["steps"].sort(key=lambda step: (step["plan"], step["step"]))
+    failure = report(signed(signer, fields)).failure
+    assert failure == "one of its later steps has plan 0 or step 0, which only that of the planners has"
+
+
+def test_beacon__of_a_question_has_as_many_seats_as_any_other() -> None:
+    data, signer = made(RIGHT)
+    fields = opened(data)
+    beacon = open_envelope(fields["steps"][1]["transcript"][0])
+    again = seal(signer, PARAMETERS.network, Beacon.TYPE, "beacons", beacon.body | {"seats": 1}, 1, 1)
+    fields["steps"][1]["transcript"][0] = again
+    failure = report(signed(signer, fields)).failure
+    assert failure is not None
+    assert "has 1 seats where a question has 3" in failure
+
+
+def edit(draw: st.DataObject, place: Any, signer: KeySigner) -> None:  # noqa: ANN401  maps and lists of anything
+    """Change something somewhere below `place`: a value, its place in a list, or a field of an envelope of the requester's."""
+    key_above = None
+    while True:
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key = draw.draw(st.sampled_from(keys))
+        inner = place[key]
+        if isinstance(inner, dict | list) and inner and draw.draw(st.integers(0, 4)):
+            place, key_above = inner, key
+            continue
+        if key_above == "transcript":
+            envelope = open_envelope(inner)
+            name = draw.draw(st.sampled_from(sorted(envelope.body)))
+            body: Fields = envelope.body | {name: draw.draw(JUNK | st.integers(0, 20))}
+            place[key] = seal(signer, PARAMETERS.network, envelope.type, envelope.to, body, 1, 1)
+        elif isinstance(place, list) and draw.draw(st.booleans()):
+            other = draw.draw(st.integers(0, len(place) - 1))
+            place[key], place[other] = place[other], place[key]
+        elif isinstance(place, list) and draw.draw(st.booleans()):
+            place.insert(key, inner) if draw.draw(st.booleans()) else place.pop(key)
+        else:
+            place[key] = draw.draw(JUNK | st.integers(0, 20))
+        return
+
+
+@given(st.data())
+def test_receipt__of_plans_that_was_edited_and_signed_anew_ends_in_a_report(draw: st.DataObject) -> None:
+    """Whatever its requester makes of it, verification raises nothing and says at most one line of what does not hold."""
+    data, signer = made(*draw.draw(st.sampled_from([(RIGHT,), (OTHER, RIGHT), (None,)])))
+    fields = opened(data)
+    if draw.draw(st.booleans()):
+        fields["steps"].append(bare_step(signer, fields, draw.draw(st.integers(0, 2)), draw.draw(st.integers(0, 5))))
+        if draw.draw(st.booleans()):
+            fields["steps"].sort(key=lambda step: (step["plan"], step["step"]))
+    else:
+        edit(draw, fields, signer)
+    found = report(signed(signer, fields))
+    assert "\n" not in (found.failure or "")
+
+
+@given(st.data())
+def test_receipt__of_plans_with_a_byte_changed_does_not_hold(draw: st.DataObject) -> None:
+    data = bytearray(made(RIGHT)[0])
+    data[draw.draw(st.integers(0, len(data) - 1))] ^= draw.draw(st.integers(1, 255))
+    assert report(bytes(data)).failure is not None

@@ -16,9 +16,9 @@ from protocol import canonical
 from protocol.allocation import view_hash
 from protocol.ballot import CommitSet, Reveal
 from protocol.canonical import Value
-from protocol.constants import RECEIPT_SIZE_MAX, WINDOW_MS_MAX
+from protocol.constants import RECEIPT_SIZE_MAX, TRANSCRIPT_MAX, WINDOW_MS_MAX
 from protocol.envelope import Envelope, open_envelope, seal
-from protocol.events import PeerLost
+from protocol.events import Log, PeerLost
 from protocol.identity import SIGNATURE_SIZE, KeySigner, peer_id
 from protocol.messages import DIRECT, Award, Beacon, Bid, BidAck
 from protocol.receipt import Receipt, StepReceipt, receipt_hash
@@ -480,6 +480,17 @@ def test_receipt__with_a_value_of_another_kind_is_refused_in_one_line(draw: st.D
     data = resigned(confuse)
     if tuple(path) not in FREE:
         assert "\n" not in failure(data)
+
+
+def test_receipt__that_would_be_too_long_is_left_out_and_the_answer_comes_all_the_same() -> None:
+    bench, others = requester(3)
+    _, awards = awarded(bench, others)
+    (task,) = bench.core._requester.tasks()
+    task.transcript.extend([b"x"] * TRANSCRIPT_MAX)
+    for award in awards:
+        answer(bench, award, others, f"answer: {GOLD}")
+    assert bench.receipt(QUESTION) == b""
+    assert "no_receipt" in [item.event for item in bench.effects if isinstance(item, Log)]
 
 
 def test_step__of_the_honest_receipt_is_what_the_task_kept() -> None:

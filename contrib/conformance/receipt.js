@@ -157,6 +157,7 @@ class Replay {
     holds(said.to === "beacons", "to all");
     const { question, nonce } = this.step;
     holds(inputHash({ nonce, question, answer: said.answer, tokens_max: said.tokens_max }).equals(said.input_hash), "question");
+    holds(said.answer === "plan" || said.seats === limit("SEATS_DEFAULT"), "seats");
     this.beacon = said;
   }
 
@@ -214,7 +215,7 @@ class Replay {
   // 6
   rank(view) {
     const free = view.rows.filter((row) => !this.gone.has(hex(row.bidder))).map((row) => ({ ...row, ...this.bidOf(row.bidder) }));
-    const { seats, reserves } = allocate(this.beacon.id, limit("SEATS_DEFAULT"), view.options, 0n, free);
+    const { seats, reserves } = allocate(this.beacon.id, this.beacon.seats, view.options, 0n, free);
     this.queue = [...seats, ...reserves];
     if (this.viewsUsed > 1) return;
     const first = this.askedAtOnce(seats);
@@ -227,7 +228,7 @@ class Replay {
       const isJudged = BigInt(committee.length) >= limit("SEATS_DEFAULT") && committee.every(({ bidder }) => this.weightOf(bidder) > 0n);
       return isJudged ? committee : committee.slice(0, 1);
     }
-    if (this.step.refine > 0n) return committee;
+    if (this.beacon.answer === "plan" || this.step.refine > 0n) return committee;
     const votes = committee.map((bid) => this.voteOf(bid.bidder, null));
     const means = committee.map((bid) => mean(this.view.options, bid.hits, bid.misses));
     const place = aloneAmong(votes, means);
@@ -291,7 +292,7 @@ class Replay {
     if (numbers.has(number)) {
       const held = this.seats.filter((seat) => seat.number === number).at(-1);
       holds(held.state === "failed" || held.answer === null, "a seat that is held");
-      if (this.isAlone) [this.isAlone, this.isWidened, this.asked] = [false, true, Number(limit("SEATS_DEFAULT"))];
+      if (this.isAlone) [this.isAlone, this.isWidened, this.asked] = [false, true, Number(this.beacon.seats)];
       return;
     }
     holds(number === numbers.size, "the next seat");
