@@ -310,6 +310,9 @@ class Core:
         if event.skill is not None and event.skill != GENERAL and event.skill not in self.parameters.skills:
             known = ", ".join(sorted(self.parameters.skills))
             raise LocalProtocolError(f"no skill {event.skill!r} in this network; there are {known}, {GENERAL}")
+        if event.skill == PLANNER:
+            # A plan that nobody carries out is no answer, and its receipt would be read as that of a planned question.
+            raise LocalProtocolError(f"{PLANNER} is no skill to ask in: ask with planners, and their plans are carried out")
         if len(self._requester) >= TASKS_MAX:
             raise LocalProtocolError(f"{TASKS_MAX} questions are under way; wait for one to end")
         if event.planners is not None and not 0 <= event.planners <= PLANNERS_MAX:

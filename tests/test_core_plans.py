@@ -237,3 +237,8 @@ def test_request__is_planned_or_revised_and_not_both() -> None:
     world.after(0, asked, RequestMade(b"revised", text, refine=1))
     world.run(until=lambda: len(asked.outcomes) == 1)
     assert asked.outcomes[b"revised"].plans == ()
+
+
+def test_request__for_a_plan_that_nobody_would_carry_out_is_refused() -> None:
+    with pytest.raises(LocalProtocolError, match="ask with planners"):
+        Bench().core.step(RequestMade(b"r", QUESTION, skill=PLANNER), Instant(1, 1))
