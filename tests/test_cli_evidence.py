@@ -49,7 +49,7 @@ def test_explain__without_own_audits_says_that_others_add_nothing() -> None:
 
 def test_explain__says_what_own_audits_contradict() -> None:
     bench = reader()
-    tell(bench, AUTHOR, ledger(AUTHOR, honest(AUTHOR) + batches([(STRONG[0], False)], 9, AUTHOR)))
+    tell(bench, AUTHOR, ledger(AUTHOR, honest(AUTHOR) + batches([(STRONG[0], False)], 9, AUTHOR, 100)))
     assert "This node's own audits clearly say otherwise" in explained(bench, STRONG[0].public_key)
     assert "no better than guessing" in explained(bench, WEAK[0].public_key)
 
