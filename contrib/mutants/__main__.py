@@ -3,7 +3,7 @@
     python -m contrib.mutants [--count 100] [--seed 1] [--list] [--again] [--score-min 85]
 
 The draw is fixed by the seed and the code. Mutants that were killed are remembered in .cache/mutants by what they are; a
-run that was stopped goes on there, and survivors are tried again. contrib/mutants/README.md says of each survivor why.
+run that was stopped goes on there, and survivors are tried again.
 """
 
 from __future__ import annotations
