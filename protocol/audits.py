@@ -6,6 +6,7 @@ AUDIT_EVERY is followed by an audit of some of the panel and of somebody else, s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -205,7 +206,16 @@ class Audits:
         return self._evidence.audits(peer, skill, wall_ms) + imported + self._in_flight.get((peer, skill), 0)
 
     def _fewest(self, peers: list[bytes], skill: str) -> tuple[bytes, ...]:
-        return tuple(sorted(peers, key=lambda peer: self._known(peer, skill))[:SEATS_DEFAULT])
+        """Up to a committee of those with fewest audits; equals as they stand for their first one, and by lot from then on."""
+        # In one order for ever, neighbours would share every audit and those far apart none, so that nobody could notice that
+        # they make the same mistakes. Nobody is told the lot: an executor would know by it what is no audit.
+        lot = self._entropy(8)
+
+        def order(peer: bytes) -> tuple[int, bytes]:
+            known = self._known(peer, skill)
+            return known, hashlib.sha256(lot + peer).digest() if known else b""
+
+        return tuple(sorted(peers, key=order)[:SEATS_DEFAULT])
 
 
 def _verdict(report: SeatReport, gold: str) -> str | None:

@@ -43,7 +43,7 @@ class Panel:
         self._made: dict[str, tuple[_Made, list[bytes]]] = {}
 
     def members(self, skill: str) -> list[bytes]:
-        """The panel in the order in which its members are audited: by what others found, by declared prior, then by key."""
+        """The panel in the order of its members' first audits: by what others found, by declared prior, then by key."""
         candidates = self._candidates(skill)
         made = (
             tuple(candidates),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
@@ -12,6 +13,7 @@ from protocol.audit_batch import regrade
 from protocol.constants import (
     ACCEPT_MS_MAX,
     AUDIT_EVERY,
+    AUDITS_AT_ONCE_MAX,
     AUDITS_TARGET,
     CALIBRATION_MS_MAX,
     CROSS_CHECK_MS_MAX,
@@ -239,6 +241,40 @@ def test_panel__is_small_and_goes_on_with_who_earned_a_weight() -> None:
     assert len(audited) == PANEL_SIZE
     outcome = world.answer(asker, QUESTION)
     assert {seat.peer for seat in outcome.seats} <= audited
+
+
+def meetings(asker: Host) -> Counter[tuple[bytes, bytes]]:
+    """How many audits each two peers shared, by what the core keeps of their answers."""
+    taken = asker.core._audit_records._taken
+    met: Counter[tuple[bytes, bytes]] = Counter()
+    for (one, skill), (other, other_skill) in combinations(sorted(taken), 2):
+        if skill == other_skill:
+            met[one, other] += len(taken[one, skill].keys() & taken[other, other_skill].keys())
+    return met
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [6, PANEL_SIZE])
+def test_audits__bring_nearly_all_pairs_of_a_panel_together(size: int, seed: int) -> None:
+    """In a fixed order six peers would make two threes that never meet."""
+    _, asker = calibrated({f"expert {number}": solver(EXPERT) for number in range(size)}, seed)
+    met = meetings(asker)
+    assert len(met) == size * (size - 1) // 2
+    # By lot each two of eight share three audits in the mean, and one pair in twenty none.
+    assert sum(count == 0 for count in met.values()) <= len(met) // 8
+    assert max(met.values()) < AUDITS_TARGET
+
+
+def test_first_audits__follow_the_order_of_the_panel() -> None:
+    others = peers(6)
+    bench = Bench()
+    for number, peer in enumerate(others):
+        bench.join(peer, newer(replace(record("arith"), skills={"arith": 100 + number}), 5))
+    beacons = sent(bench.step(AuditsWanted()), Beacon)
+    examinees = [task.examinees for task in bench.core._requester.tasks()]
+    assert len(beacons) == len(examinees) == AUDITS_AT_ONCE_MAX
+    ranked = [peer.public_key for peer in reversed(others)]
+    assert examinees == [tuple(ranked[:3]), tuple(ranked[3:])]
 
 
 def test_panel__replaces_who_earned_nothing_on_probation() -> None:
