@@ -28,7 +28,7 @@ from protocol.review import Judge, Judgement, Refine
 from protocol.rounds import opened
 from protocol.schema import Message
 from protocol.sealing import commitment
-from protocol.seating import asked_of
+from protocol.seating import asked_of, may_ask_more
 from protocol.seats import Seat, SeatState
 from protocol.step import ID_SIZE, StepId
 from protocol.stopping import decided, is_thin
@@ -304,8 +304,8 @@ class Replay:
         """More seats than a committee has are given only where the lead is thin and no answer is waited for."""
         task = self.task
         owed = task.owed(seat for seat in task.seats if seat.open and seat.number < self._asked)
-        thin = is_thin(tally(task.id, task.cast())) and decided(task.id, task.cast(), owed)
-        if not thin or task.further >= EXTRA_SEATS_MAX or task.weight(bid) == 0:
+        due = may_ask_more(task) and is_thin(tally(task.id, task.cast())) and decided(task.id, task.cast(), owed)
+        if not due or task.further >= EXTRA_SEATS_MAX or task.weight(bid) == 0:
             raise wrong(f"gives out seat {award.seat}, which the allocation does not give")
         task.further += 1
 

@@ -54,7 +54,7 @@ class Seating:
 
     def ask_more(self, task: Task) -> bool:
         """Offer further seats, once, to bidders with a weight if the margin is thin; whether there were any."""
-        if task.audit is not None or task.answer_kind in ("text", "plan") or task.further or task.refined:
+        if task.further or not may_ask_more(task):
             return False
         if self._post.mono_ms >= seals_mono_ms(task) or not is_thin(tally(task.id, task.cast())):
             return False
@@ -149,6 +149,14 @@ def asked_of(task: Task, committee: tuple[ReceivedBid, ...]) -> tuple[ReceivedBi
         return committee
     task.gate = Gate.CHECKED if is_checked([ack for _, ack in sorted(task.acks.items())]) else Gate.ALONE
     return committee if task.gate is Gate.CHECKED else (committee[place],)
+
+
+def may_ask_more(task: Task) -> bool:
+    """Whether a thin margin may ask for further seats: not of texts and plans, which no vote for one of them decides.
+
+    Nor after a revision, which showed the members what all of them had answered.
+    """
+    return task.audit is None and task.answer_kind not in ("text", "plan") and not task.refined
 
 
 def has_vote(task: Task) -> bool:

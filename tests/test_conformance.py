@@ -19,6 +19,7 @@ from contrib.vectors.__main__ import DIRECTORY, SUBJECTS
 from protocol.receipt import receipt_hash
 from tests.core_bench import GOLD, QUESTION
 from tests.test_receipts import made
+from tests.test_receipts_review import NEVER_FURTHER, further
 
 NODE_JS: Final = shutil.which("node")
 PATIENCE_S: Final = 120
@@ -82,5 +83,18 @@ def test_conformance__the_independent_reader_verifies_the_receipt_of_a_core(tmp_
     other = data[:-1] + bytes([data[-1] ^ 1])
     refused = {"operation": "receipt_file", "name": "changed", "input": {"data": {"$hex": other.hex()}}, "code": "receipt"}
     (tmp_path / "receipts.json").write_text(json.dumps({"document": "", "cases": [holds, refused]}), encoding="utf-8")
+    code, (found,) = _reader(tmp_path)
+    assert (code, found["different"]) == (0, [])
+
+
+@pytest.mark.skipif(_missing() is not None, reason=str(_missing()))
+def test_conformance__the_independent_reader_knows_where_there_are_no_further_seats(tmp_path: Path) -> None:
+    data = further("number")
+    output = {"hash": {"$hex": receipt_hash(data).hex()}, "question": "What is 3 + 4?", "answer": "9"}
+    cases = [{"operation": "receipt_file", "name": "a vote", "input": {"data": {"$hex": data.hex()}}, "output": output}]
+    for kind, refine in NEVER_FURTHER:
+        given = {"data": {"$hex": further(kind, refine).hex()}}
+        cases.append({"operation": "receipt_file", "name": f"{kind} {refine}", "input": given, "code": "receipt"})
+    (tmp_path / "receipts.json").write_text(json.dumps({"document": "", "cases": cases}), encoding="utf-8")
     code, (found,) = _reader(tmp_path)
     assert (code, found["different"]) == (0, [])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from contrib.vectors.keys import SIGNERS
+from contrib.vectors.stories import REQUESTER, Story
 from protocol.envelope import open_envelope
 from protocol.events import RequestMade
 from protocol.identity import KeySigner
@@ -124,3 +127,55 @@ def test_lie__about_a_review_is_named(
     assert found is not None
     assert re.search(named, found), found
     assert resigned(made(), lambda _: None).failure is None
+
+
+# --- Further seats
+
+FURTHER = {
+    "number": ("7", "8", "9", "9"),
+    "text": ("Seven.", "It is 8.", "Perhaps 9.", "Nine."),
+    "plan": ("arith: Add 3 and 4.", "arith: Add 4 and 4.", "arith: Add 5 and 4.", "arith: Add 5 and 4."),
+}
+# For which types, and after how many revisions, nobody is asked for more.
+NEVER_FURTHER = [("text", 0), ("plan", 0), ("number", 1)]
+
+
+def further(kind: str, refine: int = 0) -> bytes:
+    """Three answer differently, keep to it if they are asked to revise, and a fourth is asked for more."""
+    story = Story(((9, 1),) * 4, kind, refine=refine)
+    story.hear(0, 1, 2, 3)
+    story.look()
+    said = dict(zip(story.order, FURTHER[kind], strict=True))
+    *first, fourth = said
+    for seat, bidder in enumerate(first):
+        story.award(bidder, seat)
+    for number in range(refine + 1):
+        for bidder in first if number else ():
+            story.revise(bidder, number, *sorted(said[other] for other in first if other != bidder))
+        _sealed(story, {bidder: said[bidder] for bidder in first}, number)
+    story.award(fourth, 3, number=refine + 1)
+    _sealed(story, {fourth: said[fourth]}, refine + 1)
+    # The result is the one that follows for a requester without the rule.
+    with mock.patch("protocol.replay.may_ask_more", return_value=True):
+        return Receipt.parse(story.receipt()).sign(SIGNERS[REQUESTER])
+
+
+def _sealed(story: Story, said: dict[int, str], number: int) -> None:
+    for bidder, text in said.items():
+        story.commit(bidder, text, number)
+    story.close(*said, number=number)
+    for bidder, text in said.items():
+        story.reveal(bidder, text, number)
+
+
+def test_further_seat__is_for_a_vote_with_a_thin_margin() -> None:
+    found = report(further("number"))
+    assert (found.failure, found.answer) == (None, "9")
+    assert "more were asked because the margin was thin (1 seat)" in found.proven
+
+
+@pytest.mark.parametrize(("kind", "refine"), NEVER_FURTHER)
+def test_further_seat__for_a_text_for_planners_or_after_a_revision_is_refused(kind: str, refine: int) -> None:
+    failure = report(further(kind, refine)).failure
+    assert failure is not None
+    assert failure.endswith("(award): gives out seat 3, which the allocation does not give"), failure

@@ -297,6 +297,7 @@ class Replay {
     }
     holds(number === numbers.size, "the next seat");
     if (numbers.size < this.asked) return;
+    holds(!["text", "plan"].includes(this.beacon.answer) && this.refined === 0n, "what has further seats");
     const votes = this.votes();
     const { earned, margin } = tallyOf(this.receipt.task, votes, []);
     holds(earned && margin < limit("MARGIN_THIN"), "a thin margin");
