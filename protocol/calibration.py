@@ -1,4 +1,7 @@
-"""When a question may go out: after a while in which those who could answer it are audited (specs/06-ledger.md)."""
+"""When a question may go out: after a while in which those who could answer it are audited (specs/06-ledger.md).
+
+And within the ration that others have for this node's beacons (specs/07-beacon.md): nobody would hear what goes beyond it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,18 @@ from collections.abc import Callable
 
 from protocol.audits import Audits
 from protocol.capability import GENERAL
-from protocol.constants import AUDITS_AT_ONCE_MAX, CALIBRATION_MS_MAX, DEADLINE_MS_DEFAULT, SEATS_DEFAULT
+from protocol.constants import (
+    AUDITS_AT_ONCE_MAX,
+    BEACON_MS,
+    BEACONS_BURST,
+    BEACONS_SPARE,
+    CALIBRATION_MS_MAX,
+    DEADLINE_MS_DEFAULT,
+    SEATS_DEFAULT,
+)
 from protocol.outbox import Outbox
 from protocol.peers import PeerTable
+from protocol.rates import Bucket
 from protocol.requester import Requester
 from protocol.requirement import Requirement
 from protocol.standing import Standing
@@ -39,10 +51,13 @@ class Calibration:
         self._standing = standing
         self._deaf_ms = deaf_ms
         self._make = make
+        self._beacons = Bucket(BEACON_MS, BEACONS_BURST - BEACONS_SPARE)
 
     def deadline_ms(self) -> int | None:
         """When `advance` has something to do."""
         waiting = [task.begun_mono_ms for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
+        if self._is_held_back() and (waiting or self.wanted):
+            return self._beacons.due_ms
         due = [min(waiting) + CALIBRATION_MS_MAX] if waiting else []
         if waiting and self._peers.joined_at_ms > self._outbox.now.mono_ms:
             due.append(self._peers.joined_at_ms)
@@ -56,8 +71,19 @@ class Calibration:
         """Begin audits that are due, and open the questions that have waited for enough."""
         self._begin_audits()
         for task in self._requester.tasks():
+            if self._is_held_back():
+                return
             if task.phase is Phase.CALIBRATING and self._is_done(task):
-                self._requester.open(task)
+                self._open(task)
+
+    def _is_held_back(self) -> bool:
+        """Whether another beacon now would be more than others take."""
+        return self._outbox.now.mono_ms < self._beacons.due_ms
+
+    def _open(self, task: Task) -> None:
+        spent = self._beacons.spend(self._outbox.now.mono_ms)
+        assert spent
+        self._requester.open(task)
 
     def _is_done(self, task: Task) -> bool:
         """Whether the task may go out: a committee has settled evidence, nobody needs audits, or it has waited enough."""
@@ -92,12 +118,12 @@ class Calibration:
         tasks = self._requester.tasks()
         preferred = tuple(task.requirement.skill for task in tasks if task.phase is Phase.CALIBRATING)
         running = sum(task.audit is not None for task in tasks)
-        while running < AUDITS_AT_ONCE_MAX and (due := self._audits.next(preferred)) is not None:
+        while running < AUDITS_AT_ONCE_MAX and not self._is_held_back() and (due := self._audits.next(preferred)) is not None:
             leaf, exercise = due.planned.leaf, due.planned.exercise
             task = self._make(exercise.text, Requirement(leaf.skill, 1_000), None, DEADLINE_MS_DEFAULT)
             task.id, task.nonce = leaf.task, leaf.nonce
             task.audit, task.examinees = exercise, due.examinees
             self._audits.begin(task)
             self._requester.add(task)
-            self._requester.open(task)
+            self._open(task)
             running += 1

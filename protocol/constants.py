@@ -123,6 +123,9 @@ BIDS_OPEN_MAX: Final = 1_024
 # is what the audits of a new network need as well.
 BEACON_MS: Final = 20
 BEACONS_BURST: Final = 256
+# Of that ration a requester leaves so many to delays: beacons whose delays differ by up to 640 ms come closer together than
+# they were sent, and one that is refused costs the task a bidder.
+BEACONS_SPARE: Final = 32
 # Of these each requester has a share that no other can use up: few enough that a fresh key, whose handshake costs more, is not
 # worth it, and as many as one who only asks and can earn no weight needs.
 BEACON_SHARE_MS: Final = 1_000
@@ -365,6 +368,7 @@ assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
 assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
 assert RECORD_MS < RECORD_REFRESH_MS
 assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
+assert BEACONS_SPARE < BEACONS_BURST
 assert BEACON_MS < BEACON_SHARE_MS
 assert BEACON_SHARE_BURST < BEACONS_BURST <= UNKNOWN_BEACONS_BURST
 assert SEATS_DEFAULT < AWARDS_MAX

@@ -1,4 +1,4 @@
-"""What one peer may ask for in a time."""
+"""What one peer may ask for in a time, and what a node may send so that others need not refuse it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ class Bucket:
     burst: int
     full_at_ms: int = 0
 
+    @property
+    def due_ms(self) -> int:
+        """From when on there is one to take."""
+        return self.full_at_ms - (self.burst - 1) * self.interval_ms
+
     def spend(self, now_ms: int) -> bool:
         """Take one if there is one."""
-        full_at_ms = max(self.full_at_ms, now_ms) + self.interval_ms
-        if full_at_ms > now_ms + self.burst * self.interval_ms:
+        if now_ms < self.due_ms:
             return False
-        self.full_at_ms = full_at_ms
+        self.full_at_ms = max(self.full_at_ms, now_ms) + self.interval_ms
         return True

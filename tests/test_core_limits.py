@@ -15,6 +15,7 @@ from protocol.constants import (
     BEACON_SHARE_BURST,
     BEACON_SHARE_MS,
     BEACONS_BURST,
+    BEACONS_SPARE,
     BIDS_OPEN_MAX,
     DEADLINE_MS_DEFAULT,
     LEASE_MS,
@@ -27,6 +28,7 @@ from protocol.constants import (
     SEATS_DEFAULT,
     STRANGER_MS,
     STRANGERS_PER_SOURCE_MAX,
+    TASKS_MAX,
     TOKENS_GENERAL,
     UNKNOWN_BEACON_MS,
     UNKNOWN_BEACONS_BURST,
@@ -174,6 +176,67 @@ def test_flood_of_beacons__leaves_an_honest_open_bid_to_be_awarded() -> None:
             bench.hear(attacker, beacon(number))
     assert len(bench.core._execution._bidding._bids) == BIDS_OPEN_MAX
     assert len(sent(bench.hear(STRANGER, award), Accept)) == 1
+
+
+def beacons_of(bench: Bench) -> list[bytes]:
+    """The tasks whose beacons have gone out, in order."""
+    return [body.task for _, body in sent(bench.effects, Beacon)]
+
+
+def test_beacons__of_a_requester_go_out_as_others_take_them_in_the_order_of_its_questions() -> None:
+    bench = Bench()
+    for number in range(TASKS_MAX):
+        bench.ask(f"What is {number} + 1?")
+    tasks = [task.id for task in bench.core._requester.tasks()]
+    at_once = BEACONS_BURST - BEACONS_SPARE
+    assert beacons_of(bench) == tasks[:at_once]
+    bench.wait(BEACON_MS - 1)
+    assert beacons_of(bench) == tasks[:at_once]
+    bench.wait(1)
+    assert beacons_of(bench) == tasks[: at_once + 1]
+    bench.wait((TASKS_MAX - at_once) * BEACON_MS)
+    assert beacons_of(bench) == tasks
+
+
+def test_beacons__of_a_requester_are_all_heard_though_they_come_closer_together_than_they_went_out() -> None:
+    bench, hearer = Bench(), Bench(("arith",), name="hearer")
+    for number in range(TASKS_MAX):
+        bench.ask(f"What is {number} + 1?")
+    bench.wait(BEACONS_SPARE * BEACON_MS)
+    hearer.meet(bench.signer)
+    hearer.wait(bench.mono_ms - hearer.mono_ms)
+    beacons = [envelope for envelope, _ in sent(bench.effects, Beacon)]
+    assert len(beacons) == BEACONS_BURST
+    for envelope in beacons:
+        hearer.step(MessageReceived(bench.core.me, envelope.data))
+    assert len(sent(hearer.effects, Bid)) == BEACONS_BURST
+
+
+def test_beacons__of_audits_count_with_those_of_questions_and_go_before_them() -> None:
+    bench, _ = requester(1)
+    for number in range(TASKS_MAX):
+        bench.ask(f"What is {number} + 1?")
+    questions = {task.id for task in bench.core._requester.tasks()}
+    at_once, begun_ms = BEACONS_BURST - BEACONS_SPARE, bench.mono_ms
+    bench.join(peers(1, "unknown")[0])
+    bench.wait((AUDITS_AT_ONCE_MAX + 1) * BEACON_MS)
+    later = beacons_of(bench)[at_once:]
+    assert len(later) == (bench.mono_ms - begun_ms) // BEACON_MS
+    assert [task in questions for task in later] == [False] * AUDITS_AT_ONCE_MAX + [True]
+
+
+def test_questions__that_are_held_back_to_their_deadline_end_by_it() -> None:
+    bench = Bench()
+    texts = [f"What is {number} + 1?" for number in range(TASKS_MAX)]
+    for text in texts:
+        bench.ask(text, deadline_ms=2 * BEACON_MS)
+    bench.wait(2 * BEACON_MS)
+    went_out = BEACONS_BURST - BEACONS_SPARE + 1
+    assert len(beacons_of(bench)) == went_out
+    kinds = [outcome.kind for text in texts if (outcome := bench.outcome(text)) is not None]
+    assert kinds == [OutcomeKind.NO_BIDS] * went_out + [OutcomeKind.DEADLINE] * (TASKS_MAX - went_out)
+    assert [bool(bench.receipt(text)) for text in texts] == [True] * went_out + [False] * (TASKS_MAX - went_out)
+    assert not bench.core.tasks
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from contrib.tinylm.worked_composite import steps_of
 from protocol import exercises
-from protocol.constants import DEADLINE_MS_DEFAULT, PLANNERS_MAX
+from protocol.constants import BEACONS_BURST, DEADLINE_MS_DEFAULT, PLAN_STEPS_MAX, PLANNERS_MAX
 from protocol.envelope import open_envelope
 from protocol.errors import LocalProtocolError
 from protocol.events import AuditsWanted, Instant, Publish, RequestMade
@@ -186,6 +186,23 @@ def test_answers__never_reach_another_plan_or_question() -> None:
             RIGHT.replace("by 3", "by 2"): "82",
         }
     assert not asked.core._planning._questions
+
+
+def test_plans__of_many_questions_at_once_have_beacons_that_all_are_heard() -> None:
+    """Their steps would be more than others take of one requester; they wait for that ration alone, and none for another."""
+    parts = [f"lists: What is the largest of {number}, 7, 12?" for number in range(1, PLAN_STEPS_MAX)]
+    whole = ", ".join(f"#{number}" for number in range(1, PLAN_STEPS_MAX))
+    world = world_of({"a": planner("\n".join([*parts, f"lists: What is the largest of {whole}?"]))})
+    asked, count = host_of(world, "asked"), 40
+    assert count * PLAN_STEPS_MAX > BEACONS_BURST
+    for number in range(count):
+        world.after(0, asked, RequestMade(bytes([number]), f"{QUESTION} {number}", COMPOSITE, planners=1))
+    world.run(until=lambda: len(asked.outcomes) == count)
+    assert all(host.core.rejected["rate"] == 0 for host in world.hosts.values())
+    steps = [step.outcome.kind for outcome in asked.outcomes.values() for plan in outcome.plans for step in plan.steps]
+    # One specialist alone has too few leases for all of them at once, and says so.
+    assert set(steps) == {OutcomeKind.ANSWERED, OutcomeKind.ALL_FAILED}
+    assert {outcome.kind for outcome in asked.outcomes.values()} == {OutcomeKind.ANSWERED, OutcomeKind.ALL_FAILED}
 
 
 def test_answer__that_reads_like_a_plan_is_data() -> None:
