@@ -121,7 +121,7 @@ class Executor(RuleBasedStateMachine):
             members.get("own" if what == "late" else what, ()),
         )
         self.bench.wait(1)
-        if who is None:
+        if who in (None, one.asker):
             one.sets.append(sealed)
         self.bench.hear(who or one.asker, sealed)
 
