@@ -1,4 +1,4 @@
-"""Generators of questions whose right answer is known: pure functions of (skill, difficulty, seed).
+"""Generators of questions whose right answer is known: pure functions of (skill, difficulty, seed), specs/12-generators.md.
 
 Audits, the developer network, the simulator and the trainer of the tiny models share them. Any node that knows the three
 arguments rebuilds the same text and the same gold answer, so an audit can be regraded by whoever opens it. Every draw

@@ -1,4 +1,4 @@
-"""The numbers from which the generators of exercises draw: SHA-256 over a key and a counter, the same everywhere."""
+"""The numbers from which the generators of exercises draw (specs/12-generators.md): SHA-256 over a key and a counter."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Stream:
 
     def between(self, low: int, high: int) -> int:
         """A number in [low, high]. Reducing 64 bits modulo a range below 2**10 leaves a bias below 2**-54."""
+        # specs/12-generators.md: "draw n, from 0, is the number d in the first 8 bytes, big-endian, of SHA-256(key `||` n as 4
+        # bytes big-endian)."
         block = hashlib.sha256(self._key + self._counter.to_bytes(4, "big")).digest()
         self._counter += 1
         return low + int.from_bytes(block[:8], "big") % (high - low + 1)

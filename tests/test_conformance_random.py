@@ -9,11 +9,11 @@ from typing import Final
 
 import pytest
 
-from contrib.vectors import award, encoding, envelope, evidence, plans, vote
+from contrib.vectors import award, encoding, envelope, evidence, generators, plans, vote
 from contrib.vectors.__main__ import SUBJECTS
 from contrib.vectors.form import Case, answered, written
 from contrib.vectors.keys import BEACON_ID, KEYS, NETWORK, TASK, WALL_MS
-from protocol import canonical
+from protocol import canonical, exercises
 from tests.test_conformance import _missing, _reader
 
 ROUNDS: Final = 400
@@ -128,6 +128,13 @@ def of_plans(random: Random) -> Iterator[Case]:
         yield Case("plan", str(number), {"text": plan})
 
 
+def of_generators(random: Random) -> Iterator[Case]:
+    for number in range(ROUNDS):
+        skill = random.choice(list(exercises.SKILLS))
+        named = {"skill": skill, "family": random.choice(exercises.SKILLS[skill])}
+        yield Case("exercise", str(number), named | {"difficulty": random.randint(1, 3), "seed": random.getrandbits(64)})
+
+
 DRAWN: Final = {
     encoding: of_encoding,
     envelope: of_envelopes,
@@ -135,6 +142,7 @@ DRAWN: Final = {
     award: of_awards,
     vote: of_votes,
     plans: of_plans,
+    generators: of_generators,
 }
 
 

@@ -13,8 +13,8 @@ from tests.test_specs import ROOT, SPECS, sources
 QUOTATION: Final = re.compile(r'specs/([\w.-]+\.md): "([^"]+)"')
 # What decides alike on every node: each of these quotes the rules that it keeps.
 QUOTING: Final = (
-    *("allocation", "answers", "canonical", "clusters", "envelope", "evidence", "faults", "identity", "ledger", "merkle"),
-    *("plan", "receipt", "replay", "sealing", "stopping", "succession", "trust", "verification", "vote"),
+    *("allocation", "answers", "canonical", "clusters", "envelope", "evidence", "exercises_stream", "faults", "identity"),
+    *("ledger", "merkle", "plan", "receipt", "replay", "sealing", "stopping", "succession", "trust", "verification", "vote"),
 )
 
 

@@ -3,6 +3,7 @@
 import { decode, encode } from "./encoding.js";
 import { inputHash } from "./award.js";
 import { checkBodyOf, read } from "./envelope.js";
+import { SKILLS, generate } from "./generators.js";
 import { merkleRoot, readEntry } from "./ledger.js";
 import { demand } from "./refusal.js";
 import { checkBody, limit, sectionFields } from "./tables.js";
@@ -64,7 +65,7 @@ function grade({ leaf, rounds }, audits, answer) {
   return verdicts;
 }
 
-function regrade({ audits: first, opening: second, parameters, generated }) {
+function regrade({ audits: first, opening: second, parameters }) {
   const [audits, opening] = [readEntry(first), readEntry(second)];
   holds(audits.kind === "audits" && opening.kind === "opening", "kinds");
   holds(audits.author.equals(opening.author) && opening.number > audits.number, "order");
@@ -80,8 +81,9 @@ function regrade({ audits: first, opening: second, parameters, generated }) {
     const { exercise, difficulty, seed, gold, nonce, revision, skill, input_hash: bound } = Object.fromEntries(audit.leaf);
     const rule = parameters.get("skills").get(skill);
     demand(revision === parameters.get("revision") && rule && rule.get("exercises").includes(exercise), "revision");
-    const made = generated.map((row) => Object.fromEntries(row))
-      .find((row) => row.exercise === exercise && row.difficulty === difficulty && row.seed === seed);
+    const [of, family] = exercise.split("/");
+    demand(SKILLS.get(of)?.families.has(family), "revision", "an exercise that this reader knows");
+    const made = generate({ skill: of, family, difficulty, seed });
     holds(gold === made.gold, "gold");
     const answer = rule.get("answer");
     const asked = { nonce, question: made.text, answer, tokens_max: rule.get("tokens_max") };

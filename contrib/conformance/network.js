@@ -1,6 +1,7 @@
 // A network's id and its signed parameters, specs/10-network.md.
 
 import { encode } from "./encoding.js";
+import { SKILLS } from "./generators.js";
 import { domain, keyOf, sha256, verify } from "./identity.js";
 import { Refusal, demand } from "./refusal.js";
 import { limit } from "./tables.js";
@@ -8,15 +9,6 @@ import { limit } from "./tables.js";
 const ANSWERS = ["number", "list", "word", "choice", "plan", "text"];
 const NAME = /^[a-z][a-z0-9_-]{0,31}$/;
 const EXERCISE = /^[a-z][a-z0-9_-]{0,31}\/[a-z][a-z0-9_-]{0,31}$/;
-// The types of answers of known exercises: by skill, and the families that differ.
-const BY_SKILL = { arith: "number", lists: "list", text: "word", logic: "choice" };
-const NUMBERS = ["lists/max", "lists/min", "lists/count", "text/count_letter"];
-const FAMILIES = {
-  arith: ["add", "subtract", "times", "word"],
-  lists: ["sort", "max", "min", "reverse", "count"],
-  text: ["reverse_word", "count_letter", "capitals", "first_last", "compare_words"],
-  logic: ["compare", "chain", "parity", "odd_one_out"],
-};
 
 const field = (holds, name) => demand(holds, "field", name);
 const isWithin = (value, low, high) => typeof value === "bigint" && value >= low && value <= high;
@@ -47,8 +39,9 @@ function checkSkill(name, skill) {
   field(exercises.every((text) => typeof text === "string" && EXERCISE.test(text)), "exercises");
   for (const text of exercises) {
     const [of, family] = text.split("/");
-    if (!FAMILIES[of]?.includes(family)) continue;
-    field(answer === BY_SKILL[of] || (answer === "number" && NUMBERS.includes(text)), "an exercise of another answer");
+    const known = SKILLS.get(of);
+    if (!known?.families.has(family)) continue;
+    field(answer === known.answer || (answer === "number" && known.families.get(family)), "an exercise of another answer");
   }
 }
 

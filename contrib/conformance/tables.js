@@ -25,10 +25,25 @@ function* tables(text) {
   }
 }
 
-function table(name, header, title) {
+export function table(name, header, title) {
   const found = [...tables(document(name))].filter((each) => each.header === header && (!title || title(each.title)));
   if (found.length !== 1) throw new Error(`${name}: ${found.length} tables ${header}`);
   return found[0].rows;
+}
+
+// The lines of the blocks that begin with ```kind, each with the lines below it that are indented further.
+export function outline(name, kind) {
+  const top = [];
+  for (const [, lines] of document(name).matchAll(new RegExp(`^\`\`\`${kind}\n(.*?)\n\`\`\`$`, "gms"))) {
+    const path = [{ below: top }];
+    for (const line of lines.split("\n")) {
+      const item = { text: line.trim(), below: [] };
+      path.splice(line.search(/\S/) / 2 + 1);
+      path.at(-1).below.push(item);
+      path.push(item);
+    }
+  }
+  return top;
 }
 
 const limits = new Map(table("00-conventions.md", "name, value, unit, reason").map(([name, value]) => [name, BigInt(value)]));

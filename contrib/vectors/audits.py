@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from contrib.vectors.form import Case, Operation
 from contrib.vectors.keys import KEYS, NETWORK, SIGNERS, WALL_MS
-from protocol import exercises
 from protocol.audit_batch import Answers, Leaf, audits_body, make_leaf, opening_body, regrade
 from protocol.ballot import CommitSet, Reveal
 from protocol.clusters import AuditRecord, partition
@@ -27,7 +26,7 @@ _PARAMETERS: Final = Parameters(
     preset("dev").genesis,
     revision=1,
     skills={
-        "arith": Skill("number", 10, 256, (), ("arith/add",)),
+        "arith": Skill("number", 10, 256, (), ("arith/add", "riddles/hard")),
         "lists": Skill("list", 10, 256, (), ("lists/sort",)),
         "logic": Skill("choice", 2, 256, (), ("logic/parity",)),
     },
@@ -38,13 +37,9 @@ _EXECUTORS: Final = (1, 2)
 
 
 def _regrade(
-    audits: bytes, opening: bytes, genesis: dict[str, Any], parameters: dict[str, Any], generated: list[dict[str, Any]]
+    audits: bytes, opening: bytes, genesis: dict[str, Any], parameters: dict[str, Any]
 ) -> list[tuple[bytes, str, str]]:
-    """Verdicts as (peer, skill, verdict). `generated` are the exercises that the leaves name, for who has no generator."""
-    for row in generated:
-        skill, family = row["exercise"].split("/")
-        found = exercises.generate(skill, row["difficulty"], row["seed"], family)
-        assert (found.text, found.gold) == (row["text"], row["gold"])
+    """Verdicts as (peer, skill, verdict)."""
     return regrade(open_entry(audits), open_entry(opening), Parameters.parse(Genesis.parse(genesis), parameters))
 
 
@@ -110,13 +105,6 @@ def _entries(batch: Sequence[_Audit], **changes: Any) -> tuple[Entry, Entry]:  #
     return first, make_entry(SIGNERS[_AUTHOR], NETWORK, first, "opening", opening_body(found), WALL_MS + 60_000)
 
 
-def _generated(leaf: Leaf) -> dict[str, object]:
-    skill, family = leaf.exercise.split("/")
-    found = exercises.generate(skill, leaf.difficulty, leaf.seed, family)
-    named = {"exercise": leaf.exercise, "difficulty": leaf.difficulty, "seed": leaf.seed}
-    return named | {"text": found.text, "gold": found.gold}
-
-
 def _case(name: str, batch: Sequence[_Audit], code: str | None = None, entries: tuple[Entry, Entry] | None = None) -> Case:
     audits, opening = entries or _entries(batch)
     given: dict[str, object] = {
@@ -124,7 +112,6 @@ def _case(name: str, batch: Sequence[_Audit], code: str | None = None, entries: 
         "opening": opening.data,
         "genesis": _PARAMETERS.genesis.body(),
         "parameters": _PARAMETERS.body(),
-        "generated": [_generated(audit.leaf) for audit in batch],
     }
     return Case("regrade", name, given, code)
 
@@ -167,6 +154,7 @@ def _batches() -> list[Case]:
         ("unanswered", "a member did not open", [replace(audit, unopened=frozenset((2,)))]),
         ("revision", "of another revision", [replace(audit, leaf=replace(one, revision=2))]),
         ("revision", "an exercise that audits another skill", [replace(audit, leaf=replace(one, skill="lists"))]),
+        ("revision", "an exercise that nobody knows", [replace(audit, leaf=replace(one, exercise="riddles/hard"))]),
         ("revision", "a skill that the network lacks", [replace(audit, leaf=replace(one, skill="poems"))]),
     ]
     return [

@@ -1,13 +1,16 @@
-"""Exercises and their right answers, one of each family and difficulty: specs/10-network.md, exercises."""
+"""Exercises and their right answers, a few of each family and many of each skill: specs/12-generators.md."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from contrib.vectors.form import Case, Operation
 from protocol import exercises
 
-DOCUMENT: Final = "10-network.md"
+DOCUMENT: Final = "12-generators.md"
+# So many reach every phrasing.
+_COUNT: Final = 400
 
 
 def _exercise(skill: str, family: str, difficulty: int, seed: int) -> dict[str, str]:
@@ -15,12 +18,21 @@ def _exercise(skill: str, family: str, difficulty: int, seed: int) -> dict[str, 
     return {"text": found.text, "gold": found.gold}
 
 
-OPERATIONS: Final[dict[str, Operation]] = {"exercise": _exercise}
+def _exercises(skill: str, difficulty: int, count: int) -> bytes:
+    """One hash over the exercises of the seeds from 0 on, each of the family that it draws."""
+    state = hashlib.sha256()
+    for seed in range(count):
+        found = exercises.generate(skill, difficulty, seed)
+        state.update(f"{found.family}|{found.text}|{found.gold}\n".encode())
+    return state.digest()
+
+
+OPERATIONS: Final[dict[str, Operation]] = {"exercise": _exercise, "exercises": _exercises}
 
 
 def cases() -> list[Case]:
     """All of this subject."""
-    return [
+    single = [
         Case(
             "exercise",
             f"{skill}/{family}, difficulty {difficulty}, seed {seed}",
@@ -31,3 +43,9 @@ def cases() -> list[Case]:
         for difficulty in exercises.DIFFICULTIES
         for seed in (difficulty, exercises.SEED_MAX - difficulty)
     ]
+    many = [
+        Case("exercises", f"{skill}, difficulty {difficulty}", {"skill": skill, "difficulty": difficulty, "count": _COUNT})
+        for skill in exercises.SKILLS
+        for difficulty in exercises.DIFFICULTIES
+    ]
+    return [*single, *many]

@@ -104,6 +104,10 @@ def _refused() -> list[Case]:
         "an unknown type of answer": _body(answer="poem"),
         "an exercise without a family": _body(exercises=["arith"]),
         "an exercise of another type of answer": _body(exercises=["logic/parity"]),
+        "a list among exercises of numbers": _body(exercises=["lists/max", "lists/sort"]),
+        "a composite exercise of another type": _body(exercises=["composite/top_two"]),
+        "numbers for a list": _body(answer="list", exercises=["arith/add"]),
+        "plans for a choice": _body(answer="choice", exercises=["plan/plan_scaled"]),
         "a skill with a field too many": _body(power=1),
     }
     return [
@@ -121,6 +125,8 @@ def cases() -> list[Case]:
     return [
         *_networks(),
         _signed("a skill", _body()),
+        _signed("composite exercises of numbers", _body(exercises=["composite/scaled", "composite/two_lists"])),
+        _signed("an exercise of plans", _body(answer="plan", exercises=["plan/plan_scaled"])),
         _signed("no skill", {"revision": 7, "similarity_min": 0, "skills": {}}),
         *_auditors(),
         *_refused(),
