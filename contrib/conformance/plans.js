@@ -15,7 +15,7 @@ const isTrue = (truth, what) => {
 const size = (text) => BigInt(Buffer.byteLength(text));
 const words = (text) => text.match(WORDS) ?? [];
 
-function parse(text) {
+export function parse(text) {
   const lines = text.normalize("NFC").split("\n").map((line) => words(line).join(" ")).filter((line) => line !== "");
   isTrue(lines.length > 0 && BigInt(lines.length) <= limit("PLAN_STEPS_MAX"), "number of steps");
   const steps = [];
@@ -42,7 +42,8 @@ function parse(text) {
   return { canonical, steps };
 }
 
-function fill({ text, step, answers }) {
+// The question of step number `step`, with `answers` of the steps from 1 on.
+export function fill({ text, step, answers }) {
   const question = parse(text).steps[Number(step) - 1].question.replace(REFERENCE, (_, number, item) => {
     const answer = answers[Number(number) - 1];
     if (item === undefined) return answer;

@@ -5,6 +5,7 @@ import { decode, encode } from "./encoding.js";
 import { checkBodyOf, checkLifetime, read } from "./envelope.js";
 import { mean, weight } from "./evidence.js";
 import { domain, sha256, verify } from "./identity.js";
+import { fill, parse } from "./plans.js";
 import { Refusal, demand } from "./refusal.js";
 import { limit, presetRevision, seatTable, skillOptions } from "./tables.js";
 import { aloneAmong, commitment, isCanonical, isChecked, isDecided, tallyOf, tie, together } from "./vote.js";
@@ -506,17 +507,76 @@ function check(data) {
   const receipt = fieldsOf(RECEIPT, decode(payload, limit("RECEIPT_SIZE_MAX")));
   const signed = Buffer.concat([DOMAIN, payload]);
   verify(receipt.requester, signed, data.subarray(0, 64));
-  holds(receipt.steps.length === 1, "one step");
-  const step = fieldsOf(STEP, receipt.steps[0]);
+  const steps = receipt.steps.map((step) => fieldsOf(STEP, step));
+  checkPlaces(steps);
+  const parts = steps.map((step) => replayed(receipt, step));
+  const isPlanned = parts[0].replay.beacon.answer === "plan";
+  holds(isPlanned || parts.length === 1, "steps of no plan");
+  const { outcome } = fieldsOf(RESULT, receipt.result);
+  const found = isPlanned ? resultOfPlans(receipt.task, parts, outcome) : parts[0].result;
+  holds(same(receipt.result, found), "the result that follows");
+  return { hash: sha256(signed), question: steps[0].question, result: found };
+}
+
+function replayed(receipt, step) {
   const replay = new Replay(receipt, step);
   replay.run();
-  const found = replay.result();
-  for (const stated of [step.result, receipt.result]) {
-    fieldsOf(RESULT, stated);
-    holds(same(stated, found), "the result that follows");
-  }
+  const result = replay.result();
+  fieldsOf(RESULT, step.result);
+  holds(same(step.result, result), "the result that follows");
   replay.checkOptions();
-  return { hash: sha256(signed), question: step.question, result: found };
+  return { step, replay, result };
+}
+
+// --- 13
+
+function checkPlaces(steps) {
+  const [first, ...others] = steps;
+  holds(first && first.plan === 0n && first.step === 0n, "the first step");
+  holds(others.every(({ plan, step }) => plan > 0n && step > 0n), "plan 0 or step 0 again");
+  const isAfter = (one, other) => other.plan > one.plan || (other.plan === one.plan && other.step > one.step);
+  holds(others.every((step, at) => isAfter(steps[at], step)), "steps in order");
+}
+
+// The plans that were opened, each with the votes of those who wrote it and no answers yet, in the order of their numbers.
+function plansOf(replay) {
+  const votes = replay.votes().filter(({ answer }) => answer !== null);
+  const plans = [...new Set(votes.map(({ answer }) => answer))].map((text) => {
+    const own = votes.filter(({ answer }) => answer === text);
+    const sum = own.reduce((total, { weight: each }) => total + each, 0n);
+    return { text, votes: own, weight: sum, steps: parse(text).steps, answers: [], isEarned: true };
+  });
+  return plans.sort((a, b) => (a.weight === b.weight ? compareCodePoints(a.text, b.text) : a.weight > b.weight ? -1 : 1));
+}
+
+// What a step gives its plan, if it is the one that the plan says.
+function carryOut(plan, { step, replay, result }) {
+  holds(plan, "a plan that a planner opened");
+  const number = Number(step.step);
+  const planned = plan.steps[number - 1];
+  holds(planned, "a step of the plan");
+  holds(planned.needs.every((need) => plan.answers[need - 1] !== undefined), "an answer that the step needs");
+  holds(step.question === fill({ text: plan.text, step: number, answers: plan.answers }), "the question of the plan");
+  holds(replay.beacon.skill === planned.skill, "the skill of the plan");
+  if (result.get("answer") !== null) plan.answers[number - 1] = result.get("answer");
+  plan.isEarned &&= result.get("outcome") === "answered";
+}
+
+// The vote of plans: each planner votes for the answer of its plan, a plan without all of its answers has none.
+function resultOfPlans(task, [planning, ...others], stated) {
+  const plans = plansOf(planning.replay);
+  for (const part of others) carryOut(plans[Number(part.step.plan) - 1], part);
+  for (const plan of plans) {
+    const isDone = plan.steps.every((_, at) => plan.answers[at] !== undefined);
+    plan.answer = isDone ? plan.answers[plan.steps.length - 1] : null;
+  }
+  const told = tallyOf(task, plans.flatMap((plan) => plan.votes.map((vote) => ({ ...vote, answer: plan.answer }))), []);
+  const isEarned = told.earned && plans.some((plan) => plan.answer === told.answer && plan.isEarned);
+  const isLate = [planning, ...others].some(({ result }) => result.get("outcome") === "deadline");
+  const unplanned = plans.length ? "all failed" : planning.result.get("outcome");
+  const unanswered = isLate || stated === "deadline" ? "deadline" : unplanned;
+  const outcome = told.answer === null ? unanswered : isEarned ? "answered" : "unearned";
+  return new Map(Object.entries({ outcome, voted: true, ...told }));
 }
 
 // Whatever does not hold first, the receipt does not.

@@ -20,7 +20,7 @@ import { Refusal } from "./refusal.js";
 import { operations as vote } from "./vote.js";
 
 const VECTORS = process.argv[2] ? pathToFileURL(`${process.argv[2]}/`) : new URL("../../specs/vectors/", import.meta.url);
-const SUBJECTS = { audits, award, capability, encoding, envelope, evidence, faults, generators, identity, ledger, messages, network, plans, receipts, lies: receipts, vote };
+const SUBJECTS = { audits, award, capability, encoding, envelope, evidence, faults, generators, identity, ledger, messages, network, planned: receipts, planned_lies: receipts, plans, receipts, lies: receipts, vote };
 // What the package gives back changed or not at all, though it is MessagePack.
 const NOT_OF_THE_PACKAGE = ["a long string after a byte order mark", "a key with another meaning elsewhere"];
 

@@ -20,6 +20,8 @@ from contrib.vectors import (
     lies,
     messages,
     network,
+    planned,
+    planned_lies,
     plans,
     receipts,
     vote,
@@ -46,6 +48,8 @@ SUBJECTS: Final[dict[str, ModuleType]] = {
         faults,
         receipts,
         lies,
+        planned,
+        planned_lies,
     )
 }
 

@@ -28,21 +28,39 @@ from protocol.step import StepId
 REQUESTER: Final = 0
 QUESTION: Final = "What is 3 + 4?"
 NONCE: Final = b"\x0b" * 32
-_OPTIONS: Final = 10
-_REVISION: Final = preset("dev").revision
+_DEV: Final = preset("dev")
 _EMPTY: Final = Result(
     "no bids", voted=True, answer=None, earned=False, margin=0, support=(), dissent=0, abstained=0, coverage=0
 )
 
 
 class Story:
-    """The requester has key 0; bidder n is key n + 1, with the hits and misses of row n of `known` and its cluster."""
+    """The requester has key 0; bidder n is key n + 1, with the hits and misses of row n of `known` and its cluster.
 
-    def __init__(self, known: Sequence[tuple[int, ...]], kind: str = "number", head_number: int = 0, refine: int = 0) -> None:
+    `place` holds the number of a plan and of its step, `seats` is how many the beacon asks for.
+    """
+
+    def __init__(
+        self,
+        known: Sequence[tuple[int, ...]],
+        kind: str = "number",
+        head_number: int = 0,
+        refine: int = 0,
+        *,
+        place: tuple[int, int] = (0, 0),
+        skill: str = "arith",
+        question: str = QUESTION,
+        seats: int = SEATS_DEFAULT,
+    ) -> None:
         self.known = [(*row, ALONE)[:3] for row in known]
         self.kind = kind
         self.head_number = head_number
         self.refine = refine
+        # What each message of the step begins with.
+        self.place = (TASK, *place)
+        self.skill = skill
+        self.question = question
+        self.seats = seats
         self.said: Counter[tuple[int, bytes | str, str]] = Counter()
         self.transcript: list[bytes] = []
         self.views: list[bytes] = []
@@ -65,21 +83,33 @@ class Story:
         self.transcript.append(data)
         return envelope_id(data)
 
-    def ask(self, question: str = QUESTION, to: str = BEACONS) -> None:
+    def ask(self, question: str | None = None, to: str = BEACONS) -> None:
         """Publish the beacon."""
-        bound = input_hash(NONCE, question, self.kind, 256)
+        bound = input_hash(NONCE, question or self.question, self.kind, 256)
         head = b"\x0c" * 32 if self.head_number else bytes(32)
-        beacon = Beacon(TASK, 0, 0, "arith", self.kind, bound, 3, 256, 1_500, 60_000, _REVISION, head, self.head_number)
+        beacon = Beacon(
+            *self.place,
+            self.skill,
+            self.kind,
+            bound,
+            self.seats,
+            256,
+            1_500,
+            60_000,
+            _DEV.revision,
+            head,
+            self.head_number,
+        )
         self.beacon_id = self.say(REQUESTER, to, beacon)
 
     def bid(self, bidder: int, beacon: bytes | None = None) -> None:
         """A bid."""
-        made = Bid(TASK, 0, 0, beacon or self.beacon_id, 0, 1, 100)
+        made = Bid(*self.place, beacon or self.beacon_id, 0, 1, 100)
         self.bids[bidder] = ReceivedBid(KEYS[bidder + 1], self.say(bidder + 1, KEYS[REQUESTER], made), made)
 
     def acknowledge(self, bidder: int, by: int = REQUESTER, bid: bytes | None = None) -> None:
         """An acknowledgement."""
-        self.say(by, KEYS[bidder + 1], BidAck(TASK, 0, 0, bid or self.bids[bidder].id))
+        self.say(by, KEYS[bidder + 1], BidAck(*self.place, bid or self.bids[bidder].id))
 
     def hear(self, *bidders: int) -> None:
         """The beacon, and bids that are acknowledged."""
@@ -96,13 +126,13 @@ class Story:
             counts[KEYS[bidder + 1]] = Counts(hits * EVIDENCE_ONE, misses * EVIDENCE_ONE)
             if cluster != ALONE:
                 clusters[KEYS[bidder + 1]] = cluster
-        view = View(_OPTIONS, 0, counts, clusters)
+        view = View(_DEV.skills[self.skill].options, 0, counts, clusters)
         fields = canonical.decode(view.encode(bids))
         assert isinstance(fields, dict)
         data = canonical.encode(fields | changes)
         self.views.append(data)
         self.view_hash = view_hash(data)
-        ranked = allocate(self.beacon_id, SEATS_DEFAULT, bids, view)
+        ranked = allocate(self.beacon_id, self.seats, bids, view)
         self.order = [KEYS.index(bid.bidder) - 1 for bid in (*ranked.seats, *ranked.reserves)]
 
     def award(self, bidder: int, seat: int, number: int = 0, **changes: object) -> None:
@@ -113,53 +143,53 @@ class Story:
             "view": self.view_hash,
             "seat": seat,
             "nonce": NONCE,
-            "question": QUESTION,
+            "question": self.question,
             "lease_ms": 6_000,
             "round": number,
         }
-        self.awards[bidder] = self.say(REQUESTER, KEYS[bidder + 1], Award(TASK, 0, 0, **(fields | changes)))  # type: ignore[arg-type]
+        self.awards[bidder] = self.say(REQUESTER, KEYS[bidder + 1], Award(*self.place, **(fields | changes)))  # type: ignore[arg-type]
 
     def accept(self, bidder: int) -> None:
         """Take a lease."""
-        self.say(bidder + 1, KEYS[REQUESTER], Accept(TASK, 0, 0, self.awards[bidder]))
+        self.say(bidder + 1, KEYS[REQUESTER], Accept(*self.place, self.awards[bidder]))
 
     def decline(self, bidder: int) -> None:
         """Give a lease back."""
-        self.say(bidder + 1, KEYS[REQUESTER], Decline(TASK, 0, 0, self.awards[bidder], "model"))
+        self.say(bidder + 1, KEYS[REQUESTER], Decline(*self.place, self.awards[bidder], "model"))
 
     def cancel(self, bidder: int) -> None:
         """Need an answer no more."""
-        self.say(REQUESTER, KEYS[bidder + 1], Cancel(TASK, 0, 0, self.awards[bidder]))
+        self.say(REQUESTER, KEYS[bidder + 1], Cancel(*self.place, self.awards[bidder]))
 
     def commit(self, bidder: int, answer: str | None, number: int = 0, by: int | None = None) -> None:
         """Commit to an answer for round `number`."""
         self.nonces[bidder] = bytes([16 * (number + 1) + bidder]) * 32
-        self.bound[bidder] = commitment(NETWORK, StepId(TASK), number, KEYS[bidder + 1], self.nonces[bidder], answer)
-        sealed = Commit(TASK, 0, 0, self.awards[bidder], number, self.bound[bidder], 20, 10, 50)
+        self.bound[bidder] = commitment(NETWORK, StepId(*self.place), number, KEYS[bidder + 1], self.nonces[bidder], answer)
+        sealed = Commit(*self.place, self.awards[bidder], number, self.bound[bidder], 20, 10, 50)
         self.say(bidder + 1 if by is None else by, KEYS[REQUESTER], sealed)
 
     def close(self, *bidders: int, number: int = 0, to: Sequence[int] | None = None) -> None:
         """Sign the set of these for round `number`, and send it to each, or to `to`."""
         members = tuple(sorted((KEYS[bidder + 1], self.bound[bidder]) for bidder in bidders))
         for bidder in bidders if to is None else to:
-            self.say(REQUESTER, KEYS[bidder + 1], CommitSet(TASK, 0, 0, number, members))
+            self.say(REQUESTER, KEYS[bidder + 1], CommitSet(*self.place, number, members))
 
     def reveal(self, bidder: int, answer: str | None, number: int = 0, nonce: bytes | None = None) -> None:
         """Open an answer."""
-        opened = Reveal(TASK, 0, 0, self.awards[bidder], number, nonce or self.nonces[bidder], answer)
+        opened = Reveal(*self.place, self.awards[bidder], number, nonce or self.nonces[bidder], answer)
         self.say(bidder + 1, KEYS[REQUESTER], opened)
 
     def judge(self, bidder: int, number: int, first: str, second: str) -> None:
         """Ask a member which of two texts is better."""
-        self.say(REQUESTER, KEYS[bidder + 1], Judge(TASK, 0, 0, self.awards[bidder], number, first, second))
+        self.say(REQUESTER, KEYS[bidder + 1], Judge(*self.place, self.awards[bidder], number, first, second))
 
     def judgement(self, bidder: int, number: int, preference: str) -> None:
         """A member says it."""
-        self.say(bidder + 1, KEYS[REQUESTER], Judgement(TASK, 0, 0, self.awards[bidder], number, preference, 30, 1, 20))
+        self.say(bidder + 1, KEYS[REQUESTER], Judgement(*self.place, self.awards[bidder], number, preference, 30, 1, 20))
 
     def revise(self, bidder: int, number: int, *answers: str) -> None:
         """Ask a member to answer again in round `number`, in view of others' answers."""
-        self.say(REQUESTER, KEYS[bidder + 1], Refine(TASK, 0, 0, self.awards[bidder], number, answers))
+        self.say(REQUESTER, KEYS[bidder + 1], Refine(*self.place, self.awards[bidder], number, answers))
 
     def note(self, event: str, subject: bytes) -> None:
         """Keep what no envelope shows."""
@@ -168,9 +198,8 @@ class Story:
     def step(self, reason: str) -> dict[str, Any]:
         """The step as a requester writes it down, with the result that follows; an empty one if the rules give none."""
         told = StepReceipt(
-            0,
-            0,
-            QUESTION,
+            *self.place[1:],
+            self.question,
             NONCE,
             self.refine,
             tuple(self.transcript),
@@ -186,14 +215,19 @@ class Story:
         return told.body() | {"result": result.body()}
 
     def receipt(self, reason: str = "settled") -> dict[str, Any]:
-        """The fields of the receipt."""
+        """The fields of the receipt of this step alone."""
         step = self.step(reason)
-        return {
-            "network": NETWORK,
-            "requester": KEYS[REQUESTER],
-            "task": TASK,
-            "salt": b"\x0d" * 32,
-            "made_ms": WALL_MS + 5_000,
-            "steps": [step],
-            "result": step["result"],
-        }
+        return receipt_of([step], step["result"])
+
+
+def receipt_of(steps: Sequence[dict[str, Any]], result: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a receipt of the task."""
+    return {
+        "network": NETWORK,
+        "requester": KEYS[REQUESTER],
+        "task": TASK,
+        "salt": b"\x0d" * 32,
+        "made_ms": WALL_MS + 5_000,
+        "steps": list(steps),
+        "result": result,
+    }
