@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +18,17 @@ import pytest
 from contrib.setup import javascript
 from contrib.vectors.__main__ import DIRECTORY, SUBJECTS
 from protocol.receipt import receipt_hash
-from tests.core_bench import GOLD, QUESTION
-from tests.test_receipts import made
+from tests import core_bench, test_plan_receipts, test_receipts
+from tests import test_core_plans as plans
 from tests.test_receipts_review import NEVER_FURTHER, further
 
 NODE_JS: Final = shutil.which("node")
 PATIENCE_S: Final = 120
+# What makes a receipt of a question, the question and its answer.
+RECEIPTS: Final[dict[str, tuple[Callable[[], bytes], str, str]]] = {
+    "plain": (lambda: test_receipts.made()[0], core_bench.QUESTION, core_bench.GOLD),
+    "planned": (lambda: test_plan_receipts.made(plans.RIGHT, plans.RIGHT, plans.OTHER)[0], plans.QUESTION, plans.GOLD),
+}
 
 
 def _missing() -> str | None:
@@ -69,9 +75,11 @@ def test_conformance__the_independent_reader_notices_what_differs(subject: str, 
 
 
 @pytest.mark.skipif(_missing() is not None, reason=str(_missing()))
-def test_conformance__the_independent_reader_verifies_the_receipt_of_a_core(tmp_path: Path) -> None:
-    data = made()[0]
-    output = {"hash": {"$hex": receipt_hash(data).hex()}, "question": QUESTION, "answer": GOLD}
+@pytest.mark.parametrize("kind", RECEIPTS)
+def test_conformance__the_independent_reader_verifies_the_receipt_of_a_core(kind: str, tmp_path: Path) -> None:
+    made, question, answer = RECEIPTS[kind]
+    data = test_receipts.made()
+    output = {"hash": {"$hex": receipt_hash(data).hex()}, "question": question, "answer": answer}
     holds = {"operation": "receipt_file", "name": "holds", "input": {"data": {"$hex": data.hex()}}, "output": output}
     other = data[:-1] + bytes([data[-1] ^ 1])
     refused = {"operation": "receipt_file", "name": "changed", "input": {"data": {"$hex": other.hex()}}, "code": "receipt"}
