@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocol.audit_records import TABLE as AUDIT_RECORDS
+from protocol.audit_records import AuditRecords
 from protocol.batches import Batches, Planned
 from protocol.capability import GENERAL
 from protocol.constants import (
@@ -23,6 +25,7 @@ from protocol.constants import (
     SEATS_DEFAULT,
     TASKS_MAX,
 )
+from protocol.events import Persist
 from protocol.evidence import EvidenceBook
 from protocol.imports import Imports
 from protocol.outbox import Outbox
@@ -53,6 +56,7 @@ class Audits:
         parameters: Parameters,
         evidence: EvidenceBook,
         imports: Imports,
+        records: AuditRecords,
         panel: Panel,
         batches: Batches,
         entropy: Callable[[int], bytes],
@@ -61,6 +65,7 @@ class Audits:
         self._audited = tuple(skill for skill, rule in sorted(parameters.skills.items()) if rule.audited_by)
         self._evidence = evidence
         self._imports = imports
+        self._records = records
         self._panel = panel
         self._batches = batches
         self._entropy = entropy
@@ -160,7 +165,24 @@ class Audits:
             key = (peer, task.requirement.skill)
             self._in_flight[key] = self._in_flight.get(key, 0) + 1
 
-    def end(self, task: Task) -> int | None:
+    def conclude(self, task: Task) -> None:
+        """An audit is over: what each executor said is written down, and opened to others after the last of its batch."""
+        assert task.audit is not None
+        skill, wall_ms = task.requirement.skill, self._outbox.now.wall_ms
+        # Before the evidence: a pair that it forgets at once must be forgotten here as well.
+        for report in task.reports:
+            if report.answer is not None:
+                wrong = report.answer if report.answer != task.audit.gold else None
+                self._outbox.emit(Persist(AUDIT_RECORDS, *self._records.add(report.peer, skill, task.id, wrong)))
+        entry = self._end(task)
+        for peer, verdict in self._grade(task, task.audit.gold):
+            for key, value in self._evidence.add(peer, skill, verdict, wall_ms, entry):
+                self._outbox.emit(Persist("evidence", key, value))
+                if value is None and self._records.forget(key):
+                    self._outbox.emit(Persist(AUDIT_RECORDS, key, None))
+            self._outbox.log("debug", "audit", {"peer": peer.hex(), "skill": skill, "verdict": verdict})
+
+    def _end(self, task: Task) -> int | None:
         """An audit is over: the number of the ledger entry that committed its batch, which is opened after its last audit."""
         skill = task.requirement.skill
         for peer in task.examinees:
@@ -176,16 +198,15 @@ class Audits:
         self.tokens += sum(report.prompt_tokens + report.completion_tokens for report in task.reports)
         return self._batches.end(task.id, task.transcript)
 
-    def grade(self, task: Task) -> list[tuple[bytes, str]]:
+    def _grade(self, task: Task, gold: str) -> list[tuple[bytes, str]]:
         """Verdicts ("hit", "miss", "abstained") on the executors of an audit that ended.
 
         A lease that expired, or whose model failed, is a miss for this node alone. Who did not bid, was busy or went away is
         left alone a while instead: that says nothing about its skill.
         """
-        assert task.audit is not None
         verdicts = []
         for report in task.reports:
-            verdict = _verdict(report, task.audit.gold)
+            verdict = _verdict(report, gold)
             if verdict is None or report.state in _SILENT:
                 # A lease that runs out takes long, and one more would say the same.
                 self._pause((report.peer, task.requirement.skill))

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from protocol import canonical
 from protocol.allowance import Allowance, Caps
 from protocol.audit_records import TABLE as AUDIT_RECORDS
 from protocol.audit_records import AuditRecords
 from protocol.audits import Audits
+from protocol.authors import Authors
 from protocol.availability import Availability
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.batches import Batches
@@ -25,13 +25,6 @@ from protocol.capability import GENERAL, Record
 from protocol.clocks import Clocks
 from protocol.conclusion import outcome_of
 from protocol.constants import (
-    DEADLINE_MS_DEFAULT,
-    DEADLINE_MS_MAX,
-    PLANNERS_MAX,
-    QUESTION_SIZE_MAX,
-    REFINE_MAX,
-    TASKS_MAX,
-    TOKENS_GENERAL,
     UNKNOWN_BEACON_MS,
     UNKNOWN_BEACONS_BURST,
     WATERMARK_STEP_MS,
@@ -62,14 +55,11 @@ from protocol.fault_book import TABLE as FAULT_TABLE
 from protocol.fault_book import FaultBook
 from protocol.faults import Fault
 from protocol.followed import TABLE as FOLLOWED
-from protocol.followed import Followed
 from protocol.following import Following
 from protocol.identity import Signer
 from protocol.imports import IMPORTED, Imports
-from protocol.ledger import SNAPSHOT, START, SUCCESSION, Entry
 from protocol.ledger_messages import LEDGER, Entries, Heads, Pull
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
-from protocol.openings import Openings
 from protocol.outbox import BEACONS, FAULTS, RECORDS, TOPICS, Outbox
 from protocol.outcome import Outcome
 from protocol.own_ledger import TABLE as OWN
@@ -80,21 +70,18 @@ from protocol.parameters import Parameters
 from protocol.peers import PeerTable
 from protocol.planning import PLANNER, Planning
 from protocol.rates import Bucket
-from protocol.receipt import SALT_SIZE, Receipt, Result, StepReceipt, receipt_hash
+from protocol.receipts import Receipts
 from protocol.requester import Requester
-from protocol.requirement import Requirement, RequirementMap
+from protocol.requests import Requests, tokens_longest, tokens_max
+from protocol.requirement import RequirementMap
 from protocol.review import Judge, Judgement, Refine
 from protocol.revisions import Revisions
 from protocol.schema import Message
 from protocol.seen import SeenCache
 from protocol.standing import Standing
 from protocol.succession import TABLE as SUCCESSIONS
-from protocol.succession import Successions, old_key
 from protocol.task import Task
 from protocol.trust import Pair
-
-# A task that is over, why, and its outcome.
-_Ended = tuple[Task, str, Outcome]
 
 
 class Core:
@@ -125,20 +112,21 @@ class Core:
         self.faults = FaultBook(self._outbox, lambda: self.evidence.peers() | self.peers.met(), self._note_fault)
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers, partial(self.faults.suspect, "records"))
         self._seen = SeenCache(0, self.peers.is_connected)
-        self._requirement_map = requirement_map or RequirementMap(parameters)
+        self._requests = Requests(self._outbox, parameters, requirement_map or RequirementMap(parameters), entropy)
         self.clocks = Clocks(self._outbox)
         self._revisions = Revisions(self._outbox, parameters.revision)
-        self.availability = Availability(self._outbox, Allowance(caps, _longest(parameters)), alive=own.available)
+        self.availability = Availability(self._outbox, Allowance(caps, tokens_longest(parameters)), alive=own.available)
         self.ledger = OwnLedger(self._outbox, origin)
-        self.successions = Successions(self._outbox, self._recovery_of, self._matters)
-        self._openings = Openings(self._outbox, parameters, self.imports, partial(self.faults.suspect, "audits"))
-        self.followed = Followed(self._outbox, self._worth, self._on_entry)
+        self._authors = Authors(
+            self._outbox, parameters, self.evidence, self.imports, self.faults, self.peers, self.ledger, self.rejected
+        )
+        self.successions, self.followed = self._authors.successions, self._authors.followed
         self.following = Following(
             self._outbox,
             self.ledger,
             self.followed,
             self.peers,
-            self._is_closed,
+            self._authors.is_closed,
             partial(self.faults.suspect, "equivocation"),
         )
         self._own = OwnRecord(self._outbox, own, self.availability, self.ledger)
@@ -152,13 +140,14 @@ class Core:
         self._requester = Requester(self._outbox, parameters, self._standing, entropy, self._finish, self.ledger, suspect)
         self.panel = Panel(self._outbox, parameters, self.evidence, self.imports, self.peers, self.candidates, self.counts)
         batches = Batches(self._outbox, self.ledger, parameters, entropy)
-        self.audits = Audits(self._outbox, parameters, self.evidence, self.imports, self.panel, batches, entropy)
-        self._calibration = Calibration(
-            self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._task
+        self.audits = Audits(
+            self._outbox, parameters, self.evidence, self.imports, self._audit_records, self.panel, batches, entropy
         )
-        self._planning = Planning(parameters, self._part, self._requester.add, self._requester.abandon, self._planned)
-        # Of each question that is planned, its steps that have ended.
-        self._parts: dict[bytes, list[_Ended]] = {}
+        self._calibration = Calibration(
+            self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._requests.task
+        )
+        self._planning = Planning(parameters, self._requests.part, self._requester.add, self._requester.abandon, self._conclude)
+        self._receipts = Receipts(self._outbox, self.ledger, entropy)
         self._refused = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
@@ -206,7 +195,7 @@ class Core:
     def candidates(self, skill: str) -> list[bytes]:
         """Who could answer a question of `skill` now: connected peers that offer it, and this node itself."""
         own = [self.me] if self.availability.for_owner and self._own.record.covers(skill) else []
-        others = (peer for peer in self.peers.offering(skill) if not self._is_closed(peer))
+        others = (peer for peer in self.peers.offering(skill) if not self._authors.is_closed(peer))
         return sorted([*others, *own])
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
@@ -231,6 +220,10 @@ class Core:
     def _pairs(self, peer: bytes, skill: str) -> list[Pair]:
         skills = sorted(self.parameters.skills) if skill == GENERAL else (skill,)
         return [(key, name) for key in self.successions.names(peer) for name in skills]
+
+    def is_faulty(self, peer: bytes) -> bool:
+        """Whether a fault is proven of `peer`, or of a key that it followed."""
+        return self._authors.is_faulty(peer)
 
     def clusters(self) -> Mapping[bytes, int]:
         """The number of the cluster of each peer whose mistakes are another's too; who stands alone is not in it."""
@@ -301,68 +294,16 @@ class Core:
                     self.peers.dial_failed(event.effect)
 
     def _request(self, event: RequestMade) -> None:
-        try:
-            size = len(event.text.encode())
-        except UnicodeEncodeError as error:
-            raise LocalProtocolError("a question is Unicode text; this one holds a lone surrogate") from error
-        if not event.text.strip() or size > QUESTION_SIZE_MAX:
-            raise LocalProtocolError(f"a question has 1 to {QUESTION_SIZE_MAX} bytes, this one {size}")
-        if event.skill is not None and event.skill != GENERAL and event.skill not in self.parameters.skills:
-            known = ", ".join(sorted(self.parameters.skills))
-            raise LocalProtocolError(f"no skill {event.skill!r} in this network; there are {known}, {GENERAL}")
-        if event.skill == PLANNER:
-            # A plan that nobody carries out is no answer, and its receipt would be read as that of a planned question.
-            raise LocalProtocolError(f"{PLANNER} is no skill to ask in: ask with planners, and their plans are carried out")
-        if len(self._requester) >= TASKS_MAX:
-            raise LocalProtocolError(f"{TASKS_MAX} questions are under way; wait for one to end")
-        if event.planners is not None and not 0 <= event.planners <= PLANNERS_MAX:
-            raise LocalProtocolError(f"a question has at most {PLANNERS_MAX} planners, not {event.planners}")
-        if event.planners and PLANNER not in self.parameters.skills:
-            raise LocalProtocolError(f"this network has no skill {PLANNER}, so nobody can plan a question")
-        deadline_ms = DEADLINE_MS_DEFAULT if event.deadline_ms is None else event.deadline_ms
-        if not 0 < deadline_ms <= DEADLINE_MS_MAX:
-            raise LocalProtocolError(f"a deadline is 1 to {DEADLINE_MS_MAX} ms, not {deadline_ms}")
-        if not 0 <= event.refine <= REFINE_MAX:
-            raise LocalProtocolError(f"answers are revised 0 to {REFINE_MAX} times, not {event.refine}")
-        if event.refine and event.planners:
-            raise LocalProtocolError("a planned question is answered by steps, which nobody revises: refine or plan, not both")
-        requirement = self._requirement_map(event.text) if event.skill is None else Requirement(event.skill, 1_000)
+        task = self._requests.take(event, len(self._requester))
         self._calibration.wanted = True
-        task = self._task(event.text, requirement, event.request, deadline_ms)
-        task.skill_given, task.refine = event.skill is not None, event.refine
-        self.audits.on_question(requirement.skill)
+        self.audits.on_question(task.requirement.skill)
         # Who wants answers revised wants them of those who answer, and not of steps.
         wanted = 0 if event.refine else event.planners
-        planners = self._planning.planners(wanted, requirement, self.candidates(PLANNER))
+        planners = self._planning.planners(wanted, task.requirement, self.candidates(PLANNER))
         if planners:
             self._planning.add(task, planners)
         else:
             self._requester.add(task)
-
-    def _part(self, text: str, requirement: Requirement) -> Task:
-        """A task for a part of a question; whose part it is sets its time."""
-        return self._task(text, requirement, None, DEADLINE_MS_DEFAULT)
-
-    def _task(self, text: str, requirement: Requirement, request: bytes | None, deadline_ms: int) -> Task:
-        skill = self.parameters.skills.get(requirement.skill)
-        now_ms = self._outbox.now.mono_ms
-        return Task(
-            id=self._entropy(16),
-            request=request,
-            question=text,
-            requirement=requirement,
-            skill_given=False,
-            answer_kind=skill.answer if skill else "text",
-            options=skill.options if skill else 2,
-            tokens_max=self._tokens_max(requirement.skill),
-            audit=None,
-            begun_mono_ms=now_ms,
-            ends_mono_ms=now_ms + deadline_ms,
-        )
-
-    def _tokens_max(self, skill: str) -> int:
-        known = self.parameters.skills.get(skill)
-        return known.tokens_max if known else TOKENS_GENERAL
 
     # --- Messages
 
@@ -436,11 +377,11 @@ class Core:
             raise RemoteProtocolError("recipient", "a proof is addressed to all, or to the peer on whose channel it comes")
         spend = None if source is None else lambda: self.peers.spend_fault(source)
         self.faults.hear(Fault.parse(envelope.body), spend)
-        self._drop_faulty()
+        self._authors.drop_faulty()
 
     def _note_fault(self, accused: bytes, proof: bytes) -> None:
         """Write down what was found of a peer with evidence; of keys that were made to be faulty a ledger would be full."""
-        self._drop_faulty()
+        self._authors.drop_faulty()
         if accused in self.evidence.peers():
             self.ledger.append("fault", {"accused": accused, "proof": proof})
 
@@ -454,7 +395,7 @@ class Core:
             beacon = Beacon.parse(envelope.body)
             self._revisions.check(beacon)
             self.following.on_beacon(envelope.sender, beacon.head_number, beacon.head)
-            if beacon.tokens_max > self._tokens_max(beacon.skill):
+            if beacon.tokens_max > tokens_max(self.parameters, beacon.skill):
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
             self._execution.on_beacon(envelope, beacon, self._own.record)
             return
@@ -528,103 +469,19 @@ class Core:
 
     def _finish(self, task: Task, reason: str) -> None:
         if task.audit is not None:
-            # Before the evidence: a pair that it forgets at once must be forgotten here as well.
-            for report in task.reports:
-                if report.answer is not None:
-                    wrong = report.answer if report.answer != task.audit.gold else None
-                    kept = self._audit_records.add(report.peer, task.requirement.skill, task.id, wrong)
-                    self._outbox.emit(Persist(AUDIT_RECORDS, *kept))
-            entry, wall_ms = self.audits.end(task), self._outbox.now.wall_ms
-            for peer, verdict in self.audits.grade(task):
-                for key, value in self.evidence.add(peer, task.requirement.skill, verdict, wall_ms, entry):
-                    self._outbox.emit(Persist("evidence", key, value))
-                    if value is None and self._audit_records.forget(key):
-                        self._outbox.emit(Persist(AUDIT_RECORDS, key, None))
-                self._outbox.log("debug", "audit", {"peer": peer.hex(), "skill": task.requirement.skill, "verdict": verdict})
+            self.audits.conclude(task)
             return
         outcome = outcome_of(task, reason, self._outbox.now.mono_ms)
+        self._receipts.keep(task, reason, outcome)
         if task.request is None:
-            if task.transcript:
-                self._parts.setdefault(task.id, []).append((task, reason, outcome))
             self._planning.on_end(task, outcome)
         else:
-            parts = [(task, reason, outcome)] if task.transcript else []
-            self._conclude(task.request, outcome, parts)
+            self._conclude(task.request, outcome)
 
-    def _planned(self, request: bytes, outcome: Outcome) -> None:
-        """A question that went by plans has its answer, or has none."""
-        self._conclude(request, outcome, self._parts.pop(outcome.task, []))
-
-    def _conclude(self, request: bytes, outcome: Outcome, parts: list[_Ended]) -> None:
+    def _conclude(self, request: bytes, outcome: Outcome) -> None:
+        """A question has its answer, or has none."""
         self._outbox.log("info", "outcome", {"task": outcome.task.hex(), "outcome": outcome.kind.value})
-        self._outbox.emit(Deliver(request, outcome, self._receipt(outcome, parts)))
-
-    def _receipt(self, outcome: Outcome, parts: list[_Ended]) -> bytes:
-        """Sign what the task left, and write its hash down; empty if it asked nobody, or left more than a receipt holds."""
-        if not parts:
-            return b""
-        salt, result = self._entropy(SALT_SIZE), Result.of(outcome).body()
-        try:
-            steps = [StepReceipt.of(*part) for part in sorted(parts, key=lambda part: (part[0].plan, part[0].step))]
-            bodies = tuple(step.body() for step in steps)
-            receipt = Receipt(self.parameters.network, self.me, outcome.task, salt, self._outbox.now.wall_ms, bodies, result)
-            data = self._outbox.sign_receipt(receipt)
-        except LocalProtocolError as error:
-            self._outbox.log("warning", "no_receipt", {"task": outcome.task.hex(), "reason": str(error)})
-            return b""
-        self.ledger.append("receipt", {"receipt": receipt_hash(data)})
-        return data
-
-    # --- Ledgers of others
-
-    def _worth(self, author: bytes) -> tuple[int, ...]:
-        """Whose ledger is kept first: who has evidence here, then who is connected."""
-        return int(author in self.evidence.peers()), int(self.peers.is_connected(author))
-
-    def _on_entry(self, entry: Entry) -> None:
-        """An entry of another's ledger was verified, now or in an earlier run."""
-        refused = None if self.is_faulty(entry.author) else self._openings.take(entry)
-        if refused is not None:
-            self.rejected[refused] += 1
-        if entry.kind == SUCCESSION:
-            self._succeed(entry.author, entry.body["statement"])
-        elif entry.kind in (START, SNAPSHOT):
-            # The first entry may be that of the new key, or that of the old one, which another's statement waited for.
-            told = {author: self.followed.get(author) for author in self.followed.authors()}
-            statements = {author: chain.summary.succession for author, chain in told.items() if chain is not None}
-            for author, statement in (statements | {self.me: self.ledger.succession}).items():
-                if statement and entry.author in (author, old_key(statement)):
-                    self._succeed(author, statement)
-
-    def _succeed(self, author: bytes, statement: canonical.Value) -> None:
-        assert isinstance(statement, bytes)
-        try:
-            if self.successions.take(author, statement):
-                self._drop_faulty()
-        except RemoteProtocolError as error:
-            self.rejected[error.code] += 1
-
-    def _drop_faulty(self) -> None:
-        """Forget what authors told who are proven to have broken the rules, before the proof as after it."""
-        for author in filter(self.is_faulty, self.imports.authors()):
-            for key, value in self.imports.drop(author):
-                self._outbox.emit(Persist(IMPORTED, key, value))
-
-    def _recovery_of(self, key: bytes) -> bytes | None:
-        chain = self.ledger.chain if key == self.me else self.followed.get(key)
-        return chain.summary.recovery if chain is not None else None
-
-    def _matters(self, key: bytes) -> bool:
-        """Whether something is known here that a successor of `key` would take over."""
-        return key == self.me or key in self.faults or key in self.evidence.peers()
-
-    def is_faulty(self, peer: bytes) -> bool:
-        """Whether a fault is proven of `peer`, or of a key that it followed."""
-        return any(key in self.faults for key in (peer, *self.successions.names(peer)))
-
-    def _is_closed(self, author: bytes) -> bool:
-        """Whether nothing more is taken of a ledger: its author signed two, or another key has followed."""
-        return self.is_faulty(author) or not self.successions.names(author)
+        self._outbox.emit(Deliver(request, outcome, self._receipts.make(outcome)))
 
     # --- Restart
 
@@ -658,15 +515,7 @@ class Core:
                     self._outbox.emit(Persist(SUCCESSIONS, key, None))
             elif table == "node":
                 self.availability.restore(key, value)
-        self._drop_faulty()
-        former = self.ledger.restored()
-        self.followed.restored()
-        self.followed.inherit(former)
-
-
-def _longest(parameters: Parameters) -> int:
-    """The most tokens that a question of this network may take: a node that can take this one can take any."""
-    return max((TOKENS_GENERAL, *(skill.tokens_max for skill in parameters.skills.values())))
+        self._authors.restored()
 
 
 _DIGITS_MAX = 20
