@@ -21,6 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.answering import answer
+from node.api_faults import FaultApi
 from node.api_ledger import LedgerApi
 from node.engine import EngineError, Sampling
 from node.errors import UserError
@@ -28,11 +29,12 @@ from node.evidence_report import evidence_json
 from node.executor import now
 from node.home import write_private
 from node.llama_engine import SEED_MAX, TEMPERATURE_MILLI_MAX
-from node.reports import availability_json, faults_json, outcome_json, peers_json, skills_json
+from node.reports import availability_json, outcome_json, peers_json, skills_json
 from protocol.answers import answer_of
 from protocol.constants import (
     DEADLINE_MS_DEFAULT,
     DEADLINE_MS_MAX,
+    FAULT_SIZE_MAX,
     PLANNERS_MAX,
     QUESTION_SIZE_MAX,
     REFINE_MAX,
@@ -45,7 +47,8 @@ from protocol.identity import peer_id, public_key_of
 if TYPE_CHECKING:
     from node.daemon import Running
 
-_BODY_SIZE_MAX = 4 * QUESTION_SIZE_MAX
+# A question in escapes, or the proof of a fault in base64.
+_BODY_SIZE_MAX = max(4 * QUESTION_SIZE_MAX, 2 * FAULT_SIZE_MAX)
 _Form = TypeVar("_Form", bound="_Question")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -101,7 +104,6 @@ class Api:
                 web.get("/v1/status", self._status),
                 web.get("/v1/peers", self._peers),
                 web.get("/v1/peers/{peer}/evidence", self._evidence),
-                web.get("/v1/peers/{peer}/faults", self._faults),
                 web.get("/v1/audits", self._audits),
                 web.get("/v1/events", self._events),
                 web.post("/v1/audits", self._begin_audits),
@@ -110,6 +112,7 @@ class Api:
                 web.post("/v1/ask", self._ask),
                 web.post("/v1/infer", self._infer),
                 *LedgerApi(self._node).routes(),
+                *FaultApi(self._node).routes(),
             ]
         )
         runner = web.AppRunner(application, access_log=None, logger=_http_log, shutdown_timeout=1.0)
@@ -216,13 +219,6 @@ class Api:
         except RemoteProtocolError as error:
             return _error(400, str(error))
         return web.json_response(evidence_json(self._node.executor.core, peer, time.time_ns() // 1_000_000))
-
-    async def _faults(self, request: web.Request) -> web.Response:
-        try:
-            peer = public_key_of(request.match_info["peer"])
-        except RemoteProtocolError as error:
-            return _error(400, str(error))
-        return web.json_response({"faults": faults_json(self._node.executor.core, peer, proofs=True)})
 
     async def _audits(self, _: web.Request) -> web.Response:
         audits = self._node.executor.core.audits

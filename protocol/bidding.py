@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
+from protocol.acknowledged import Acknowledged, oldest_of_most
 from protocol.availability import Availability
 from protocol.capability import Record
 from protocol.constants import BIDS_OPEN_MAX
@@ -21,6 +21,7 @@ class OpenBid:
 
     beacon_id: bytes
     bid_id: bytes
+    data: bytes
     beacon: Beacon
     ends_mono_ms: int
 
@@ -28,9 +29,10 @@ class OpenBid:
 class Bidding:
     """Bids of this node by requester and step, in the order in which they were made."""
 
-    def __init__(self, outbox: Outbox, availability: Availability) -> None:
+    def __init__(self, outbox: Outbox, availability: Availability, acknowledged: Acknowledged) -> None:
         self._outbox = outbox
         self._availability = availability
+        self._acknowledged = acknowledged
         self._bids: dict[tuple[bytes, StepId], OpenBid] = {}
 
     def bid(self, envelope: Envelope, beacon: Beacon, own: Record, queued: int) -> None:
@@ -41,16 +43,19 @@ class Bidding:
         if not self._availability.takes(envelope.sender, beacon.tokens_max):
             return
         bid = Bid(beacon.task, beacon.plan, beacon.step, envelope.id, queued, own.slots, own.tokens_per_s)
-        bid_id = self._outbox.send(envelope.sender, bid).id
+        sent = self._outbox.send(envelope.sender, bid)
         if len(self._bids) >= BIDS_OPEN_MAX:
-            self._forget_one()
-        self._bids[key] = OpenBid(envelope.id, bid_id, beacon, self._outbox.now.mono_ms + beacon.deadline_ms)
+            # The oldest bid to who has most open, so that one who floods loses its own alone.
+            del self._bids[oldest_of_most(self._bids)]
+        self._bids[key] = OpenBid(envelope.id, sent.id, sent.data, beacon, self._outbox.now.mono_ms + beacon.deadline_ms)
 
     def acknowledged(self, envelope: Envelope, ack: BidAck) -> None:
-        """The requester has our bid; raises `RemoteProtocolError` if we made none."""
+        """The requester has our bid, and its signature is kept; raises `RemoteProtocolError` if we made none."""
         bid = self._bids.get((envelope.sender, ack.step_id))
         if bid is None or bid.bid_id != ack.bid:
             raise RemoteProtocolError("unknown", "acknowledges a bid that we did not make")
+        if envelope.sender != self._outbox.me:
+            self._acknowledged.keep(envelope.sender, ack.step_id, (bid.data, envelope.data))
 
     def awarded(self, envelope: Envelope, award: Award) -> OpenBid:
         """The bid that an award is for, which is none any more; raises `RemoteProtocolError` if we made none."""
@@ -70,9 +75,3 @@ class Bidding:
         # They stand in the order in which they were made, so the first one that is still open ends the search.
         while self._bids and (key := next(iter(self._bids))) and self._bids[key].ends_mono_ms <= now_ms:
             del self._bids[key]
-
-    def _forget_one(self) -> None:
-        """Forget the oldest bid to who has most open, so that one who floods loses its own alone."""
-        held = Counter(requester for requester, _ in self._bids)
-        most = max(held, key=lambda requester: (held[requester], requester))
-        del self._bids[next(key for key in self._bids if key[0] == most)]

@@ -118,6 +118,8 @@ WINDOW_MS_MIN: Final = 150
 WINDOW_MS_MAX: Final = 1_500
 # Beacons an executor remembers its bids for, so that an award can be matched; the oldest of who has most goes first.
 BIDS_OPEN_MAX: Final = 1_024
+# Bids of this node that stay to be held against a receipt, with the signatures that acknowledge them: some 600 bytes each.
+ACKNOWLEDGED_MAX: Final = 1_024
 # Beacons of one requester that are answered and passed on: in the mean fifty a second, as fast as one question after the other
 # can be answered by the smallest models, and a twentieth of a core at most; at once as many as a node takes questions, which
 # is what the audits of a new network need as well.

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from protocol.acknowledged import Acknowledged
 from protocol.allowance import Allowance, Caps
 from protocol.audit_records import TABLE as AUDIT_RECORDS
 from protocol.audit_records import AuditRecords
@@ -46,6 +47,7 @@ from protocol.events import (
     PeerConnected,
     PeerLost,
     Persist,
+    ProofShown,
     RequestMade,
     TimerFired,
 )
@@ -250,6 +252,11 @@ class Core:
         return self._outbox.sent
 
     @property
+    def acknowledged(self) -> Acknowledged:
+        """Bids of this node that requesters said they have."""
+        return self._execution.acknowledged
+
+    @property
     def leases(self) -> int:
         """Leases of this node as executor."""
         return self._execution.queued
@@ -275,23 +282,31 @@ class Core:
                 self._outbox.log("info", "peer_lost", {"peer": event.peer.hex()})
             case TimerFired():
                 pass
-            case RequestMade():
-                self._request(event)
-            case AuditsWanted():
-                self._calibration.wanted = True
-            case LedgersWanted():
-                self.following.want(event.author)
             case ModelChanged():
                 self.availability.alive = event.available
                 self._own.measured(event.tokens_per_s)
-            case Paused():
-                self.availability.pause(paused=event.paused)
+            case RequestMade() | AuditsWanted() | LedgersWanted() | ProofShown() | Paused():
+                self._serve(event)
             case AddressesChanged():
                 self.peers.own_addresses = event.addresses
                 self._own.moved(event.addresses)
             case EffectDone():
                 if not self._execution.on_effect_done(event):
                     self.peers.dial_failed(event.effect)
+
+    def _serve(self, event: RequestMade | AuditsWanted | LedgersWanted | ProofShown | Paused) -> None:
+        """What the owner wants."""
+        match event:
+            case RequestMade():
+                self._request(event)
+            case AuditsWanted():
+                self._calibration.wanted = True
+            case LedgersWanted():
+                self.following.want(event.author)
+            case ProofShown():
+                self.faults.show(event.proof)
+            case Paused():
+                self.availability.pause(paused=event.paused)
 
     def _request(self, event: RequestMade) -> None:
         task = self._requests.take(event, len(self._requester))

@@ -83,6 +83,13 @@ class LedgersWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofShown:
+    """The owner has the proof of a fault, as it stands in a file: kept and told to everybody if it holds."""
+
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ModelChanged:
     """The local model's state: whether it can answer, and its measured speed."""
 
@@ -135,6 +142,7 @@ Input: TypeAlias = (
     | RequestMade
     | AuditsWanted
     | LedgersWanted
+    | ProofShown
     | ModelChanged
     | Paused
     | AddressesChanged

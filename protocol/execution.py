@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from protocol.acknowledged import Acknowledged
 from protocol.answers import answer_of
 from protocol.availability import Availability
 from protocol.ballot import CommitSet
@@ -38,7 +39,8 @@ class Execution:
         self._outbox = outbox
         self._availability = availability
         self._known = known
-        self._bidding = Bidding(outbox, availability)
+        self.acknowledged = Acknowledged()
+        self._bidding = Bidding(outbox, availability, self.acknowledged)
         self._leases = Leases(slots)
         self._commitments = Commitments(outbox, entropy, on_conflict)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from protocol.constants import FAULT_MS, FAULT_SIZE_MAX, FAULTS_BURST, FAULTS_OTHERS_MAX, FAULTS_SHARED_MAX, LEASES_MAX
 from protocol.envelope import Envelope
-from protocol.errors import RemoteProtocolError
+from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import Persist
 from protocol.faults import KINDS, Fault
 from protocol.messages import Award
@@ -65,6 +65,15 @@ class FaultBook:
         if self._keep(accused, fault):
             self._note(accused, fault.id)
             self._outbox.publish_fault(fault)
+
+    def show(self, data: bytes) -> None:
+        """The owner has a proof in a file; raises `LocalProtocolError` that says why it is none."""
+        try:
+            fault = Fault.decode(data)
+            fault.check(self._outbox.network)
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(str(error)) from error
+        self.suspect(fault.kind, *fault.parts)
 
     def on_award(self, envelope: Envelope, award: Award) -> None:
         """An award came: another one of the same bid before it proves a fault."""

@@ -47,10 +47,19 @@ class Packet:
 
 
 class Wild:
-    """Nodes, all linked to each other; `packets` are those on their way, in the order in which they were sent."""
+    """Nodes, all linked to each other; `packets` are those on their way, in the order in which they were sent.
+
+    Questions are of `skill` unless another is named; nodes offer those of `also` as well.
+    """
 
     def __init__(
-        self, solvers: Iterable[Solver | None], seed: int = 1, skill: str = "arith", *, evidenced: bool = True
+        self,
+        solvers: Iterable[Solver | None],
+        seed: int = 1,
+        skill: str = "arith",
+        also: tuple[str, ...] = (),
+        *,
+        evidenced: bool = True,
     ) -> None:
         self.now_ms = 1_000
         self.skill = skill
@@ -62,10 +71,11 @@ class Wild:
         self._cancelled: set[int] = set()
         self._number = 0
         self._asked = 0
-        self.hosts = [self._host(number, solver, seed, skill) for number, solver in enumerate(solvers)]
+        self.hosts = [self._host(number, solver, seed, (skill, *also)) for number, solver in enumerate(solvers)]
         self._by_key = {host.key: host for host in self.hosts}
         if evidenced:
-            rows = evidence({host.key: 9 for host in self.hosts}, skill)
+            hits = {host.key: 9 for host in self.hosts}
+            rows = [row for each in (skill, *also) for row in evidence(hits, each)]
             for host in self.hosts:
                 host.disk |= {(table, key): value for table, key, value in rows}
                 host.restart()
@@ -76,14 +86,14 @@ class Wild:
                 self.connect(host, other.key)
         self.settle(1_000)
 
-    def _host(self, number: int, solver: Solver | None, seed: int, skill: str) -> Host:
+    def _host(self, number: int, solver: Solver | None, seed: int, skills: tuple[str, ...]) -> Host:
         def recorded(question: str, draws: Stream) -> Solution:
             assert solver is not None
             solution = solver(question, draws)
             self.said[host.key, question].add(solution.text)
             return solution
 
-        own = record(skill, available=solver is not None)
+        own = record(*skills, available=solver is not None)
         host = Host(f"wild {number}", seed, PARAMETERS, own, recorded, self, REQUIREMENT_MAP)
         return host
 
@@ -126,11 +136,19 @@ class Wild:
         """Whether two nodes have a channel."""
         return (min(one, other), max(one, other)) in self._links
 
-    def ask(self, host: Host, text: str, deadline_ms: int | None = None, skill: str | None = None, refine: int = 0) -> bytes:
-        """Ask a question, of the network's one skill unless another is named; gives the request's id."""
+    def ask(
+        self,
+        host: Host,
+        text: str,
+        deadline_ms: int | None = None,
+        skill: str | None = None,
+        refine: int = 0,
+        planners: int | None = None,
+    ) -> bytes:
+        """Ask a question; gives the request's id."""
         self._asked += 1
         request = hashlib.sha256(f"{self._asked}".encode()).digest()[:16]
-        self.take(host, RequestMade(request, text, skill or self.skill, deadline_ms, refine))
+        self.take(host, RequestMade(request, text, skill or self.skill, deadline_ms, refine, planners))
         return request
 
     def arrive(self, packet: Packet, data: bytes | None = None) -> None:

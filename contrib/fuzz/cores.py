@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from contrib.fuzz.draw import Draw
-from contrib.fuzz.recorded import SOLVERS, recorded
+from contrib.fuzz.recorded import PLANNED, SOLVERS, recorded
 from contrib.fuzz.signed import changed
 from protocol.capability import GENERAL
-from protocol.constants import DEADLINE_MS_DEFAULT, LEASES_MAX, TASKS_MAX
+from protocol.constants import DEADLINE_MS_DEFAULT, LEASES_MAX, PLANNERS_MAX, TASKS_MAX
 from protocol.events import EffectDone, Input, MessageReceived, ModelChanged, Paused
+from protocol.planning import PLANNER
 from simnet.host import Host
 from tests.support import exercise
 from tests.wild import Wild
@@ -18,7 +19,7 @@ from tests.wild import Wild
 _STEPS_MAX: Final = 200
 # The longest time that one of these questions has.
 _END_MS: Final = DEADLINE_MS_DEFAULT + 1_000
-_MOVES: Final = 14
+_MOVES: Final = 15
 # What a process may grow by while one world is flooded: the tables' bounds allow 80 MB of ids alone.
 GROWTH_MAX: Final = 256 << 20
 _WARM: Final = 200
@@ -29,7 +30,7 @@ _WORLD_EVERY: Final = 5_000
 def cores(data: bytes) -> None:
     """Three nodes; the input decides what becomes of each packet. Each request has one outcome when all is over."""
     draw = Draw(data)
-    world = Wild(SOLVERS, evidenced=bool(draw.below(4)))
+    world = Wild(SOLVERS, also=(PLANNER,), evidenced=bool(draw.below(4)))
     asked = [(world.hosts[0], world.ask(world.hosts[0], exercise("arith", 1).text))]
     for _ in range(_STEPS_MAX):
         if not draw.more:
@@ -70,7 +71,9 @@ def _move(world: Wild, draw: Draw, asked: list[tuple[Host, bytes]]) -> None:
         case 11 if len(asked) < TASKS_MAX:
             text, deadline_ms = exercise("arith", draw.below(9)).text, draw.choice((None, 1, 900))
             asked.append((host, world.ask(host, text, deadline_ms, draw.choice((None, GENERAL)), draw.below(3))))
-        case 12:
+        case 12 if len(asked) < TASKS_MAX:
+            asked.append((host, world.ask(host, PLANNED, draw.choice((None, 900)), planners=1 + draw.below(PLANNERS_MAX))))
+        case 13:
             events: list[Input] = [Paused(paused=True), Paused(paused=False), ModelChanged(available=False, tokens_per_s=0)]
             world.take(host, draw.choice(events) if draw.below(2) else EffectDone(draw.below(300), error="x"))
         case _:
@@ -104,7 +107,7 @@ class Flood:
     def __call__(self, data: bytes) -> None:
         """Some moves in the world that is there."""
         if self._world is None or self._count % _WORLD_EVERY == 0:
-            self._world = Wild(SOLVERS)
+            self._world = Wild(SOLVERS, also=(PLANNER,))
             if self.history is not None:
                 self.history.write_bytes(b"")
         if self.history is not None:

@@ -11,16 +11,23 @@ from protocol.capability import GENERAL
 from protocol.envelope import open_envelope
 from protocol.events import Deliver, Effect, Input
 from protocol.identity import KeySigner
+from protocol.planning import PLANNER
 from simnet.draws import Stream
 from simnet.host import Host, Solution, Solver
 from tests.support import exercise, solver
 from tests.wild import Packet, Wild
 
 
+PLANNED: Final = "Sort it out in steps."
+_PLAN: Final = "arith: What is 2 + 3?\narith: Multiply #1 by 3."
+
+
 def _talkative(accuracy: int) -> Solver:
-    """Right in so many thousandths of questions, and of free text something else each time."""
+    """Right in so many thousandths of questions, and of free text something else each time; writes a plan for PLANNED."""
 
     def solve(prompt: str, draws: Stream) -> Solution:
+        if prompt == PLANNED:
+            return Solution(f"answer: {_PLAN}", 50)
         found = solver({"arith": accuracy})(prompt, draws)
         return found if found.text.startswith("some steps") else replace(found, text=f"{found.text}, {draws.below(1_000)}")
 
@@ -48,7 +55,7 @@ class _Listening(Wild):
         self.heard: list[bytes] = []
         self.receipts: list[bytes] = []
         # One more than judge: nobody judges its own answer.
-        super().__init__((*SOLVERS, _talkative(900)), evidenced=evidenced)
+        super().__init__((*SOLVERS, _talkative(900)), also=(PLANNER,), evidenced=evidenced)
 
     def arrive(self, packet: Packet, data: bytes | None = None) -> None:
         """Note it, then let it arrive."""
@@ -64,7 +71,7 @@ class _Listening(Wild):
 
 @cache
 def recorded() -> Recorded:
-    """Questions among nodes that must audit each other first; then one that is revised, and one of free text that is judged."""
+    """Questions among nodes that must audit each other first; then one revised, one of free text, one planned."""
     world = _Listening(evidenced=False)
     for seed in (1, 2, 3):
         world.ask(world.hosts[0], exercise("arith", seed).text)
@@ -74,6 +81,8 @@ def recorded() -> Recorded:
     known.ask(known.hosts[0], exercise("arith", 4).text, refine=1)
     known.settle(20_000)
     known.ask(known.hosts[0], "Write me a line.", skill=GENERAL)
+    known.settle(20_000)
+    known.ask(known.hosts[0], PLANNED, planners=2)
     known.settle(20_000)
     envelopes: dict[str, list[bytes]] = {}
     ids: dict[bytes, None] = dict.fromkeys(host.key for host in world.hosts)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import dataclasses
 
-from node.cli.flags import add_json
+from node.cli.flags import add_home, add_json
+from node.cli.place import client_of
 from node.cli.terminal import brief, clean, print_json, print_lines
+from node.client import Client
 from node.errors import ExitCode, UserError
 from node.ledgers import unpack
 from node.networks import load
 from node.receipts import read_file
+from protocol.acknowledged import dropped_bids
 from protocol.constants import RECEIPT_SIZE_MAX
+from protocol.identity import peer_id
 from protocol.parameters import PRESETS, preset
+from protocol.receipt import Receipt
 from protocol.verification import Report, verify
 
 _SHOWN = 200
@@ -34,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a ledger (`tutti ledger export`), the requester's or another's, to check the evidence by; repeatable",
     )
+    parser.add_argument(
+        "--tell",
+        action="store_true",
+        help="give the running node what the file proves: a fault, or that the receipt leaves out a bid of this node",
+    )
+    add_home(parser)
     add_json(parser)
 
 
@@ -44,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if args.network is not None:
         known.append(load(args.network).parameters)
     report = verify(data, known, [unpack(read_file(name, LEDGER_SIZE_MAX), name) for name in args.ledgers])
+    if args.tell and report.failure is None:
+        report = _told(client_of(args), data, report)
     if args.json:
         print_json({"holds": report.failure is None, **dataclasses.asdict(report)})
     elif report.failure is None:
@@ -51,6 +65,29 @@ def run(args: argparse.Namespace) -> int:
     if report.failure is not None:
         raise UserError(f"{clean(args.file)} does not hold: {clean(report.failure)}")
     return ExitCode.OK
+
+
+def _told(client: Client, data: bytes, report: Report) -> Report:
+    """Hand the node what is proven; a receipt that leaves out an acknowledged bid of this node does not hold any more."""
+    if report.kind == "fault":
+        _hand_over(client, data)
+        return report
+    receipt = Receipt.open(data)
+    requester = peer_id(receipt.requester)
+    rows = client.get(f"/v1/peers/{requester}/bids/{receipt.task.hex()}")["bids"]
+    pairs = [(base64.b64decode(row["bid"]), base64.b64decode(row["bid_ack"])) for row in rows]
+    proofs = dropped_bids(receipt, pairs)
+    for proof in proofs:
+        _hand_over(client, proof.encode())
+    if not proofs:
+        said = f"this node has {len(pairs)} acknowledged bids in its task, and none is left out"
+        return dataclasses.replace(report, proven=(*report.proven, said))
+    text = f"it leaves out a bid of this node that its requester acknowledged; `tutti peers {requester} --proof FILE` proves it"
+    return Report(report.kind, failure=text)
+
+
+def _hand_over(client: Client, proof: bytes) -> None:
+    client.post("/v1/faults", {"proof": base64.b64encode(proof).decode()})
 
 
 def show(report: Report, name: str) -> list[str]:
