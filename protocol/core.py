@@ -309,7 +309,7 @@ class Core:
                 self.availability.pause(paused=event.paused)
 
     def _request(self, event: RequestMade) -> None:
-        task = self._requests.take(event, len(self._requester))
+        task = self._requests.take(event, len(self._requester), self.candidates)
         self._calibration.wanted = True
         self.audits.on_question(task.requirement.skill)
         # Who wants answers revised wants them of those who answer, and not of steps.

@@ -18,7 +18,7 @@ from protocol.errors import LocalProtocolError
 from protocol.events import RequestMade
 from protocol.outbox import Outbox
 from protocol.parameters import Parameters
-from protocol.planning import PLANNER
+from protocol.planning import COMPOSITE, PLANNER
 from protocol.requirement import Requirement, RequirementMap
 from protocol.task import Task
 
@@ -34,7 +34,7 @@ class Requests:
         self._requirement_map = requirement_map
         self._entropy = entropy
 
-    def take(self, event: RequestMade, under_way: int) -> Task:
+    def take(self, event: RequestMade, under_way: int, candidates: Callable[[str], list[bytes]]) -> Task:
         """The task of a request, beside `under_way` others; raises `LocalProtocolError` that says what cannot be asked."""
         _check_text(event.text)
         self._check_skill(event)
@@ -48,10 +48,20 @@ class Requests:
             raise LocalProtocolError(f"answers are revised 0 to {REFINE_MAX} times, not {event.refine}")
         if event.refine and event.planners:
             raise LocalProtocolError("a planned question is answered by steps, which nobody revises: refine or plan, not both")
-        requirement = self._requirement_map(event.text) if event.skill is None else Requirement(event.skill, 1_000)
-        task = self.task(event.text, requirement, event.request, deadline_ms)
+        task = self.task(event.text, self._requirement(event, candidates), event.request, deadline_ms)
         task.skill_given, task.refine = event.skill is not None, event.refine
         return task
+
+    def _requirement(self, event: RequestMade, candidates: Callable[[str], list[bytes]]) -> Requirement:
+        if event.skill is not None:
+            return Requirement(event.skill, 1_000)
+        found = self._requirement_map(event.text)
+        if found.skill != COMPOSITE or event.planners or candidates(COMPOSITE):
+            return found
+        if event.planners is None and not event.refine and candidates(PLANNER):
+            return found
+        # Nobody could plan it or answer it, and a question of one step may look like one of several.
+        return self._requirement_map(event.text, without=COMPOSITE)
 
     def _check_skill(self, event: RequestMade) -> None:
         if event.skill is not None and event.skill != GENERAL and event.skill not in self._parameters.skills:

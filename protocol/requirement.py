@@ -117,15 +117,15 @@ class RequirementMap:
                 if pattern:
                     self._pattern_words.update(_WORD.findall(folded))
 
-    def __call__(self, text: str) -> Requirement:
-        """The skill of the nearest example, or `general`; ties go to the first skill by name."""
+    def __call__(self, text: str, without: str | None = None) -> Requirement:
+        """The skill of the nearest example, or `general`; ties go to the first skill by name. `without` names one left out."""
         folded = _folded(text)
         plain, words_folded = _grams(folded), _grams(self._unknown_words_folded(folded))
         compared = {False: (plain, _square(plain)), True: (words_folded, _square(words_folded))}
         best = Requirement(GENERAL, 0)
         numbers = _has_digits(folded)
         for example in self._examples:
-            if example.needs_numbers and not numbers:
+            if example.skill == without or (example.needs_numbers and not numbers):
                 continue
             similarity = example.similarity(*compared[example.pattern])
             if similarity > best.similarity:

@@ -30,7 +30,7 @@ BEACON = Beacon(b"t" * 16, 0, 0, "arith", "number", bytes(32), 3, 256, 1_500, 60
 
 
 def shown() -> tuple[Receipt, KeySigner, StepId, Pair, Pair]:
-    """A receipt that holds, its requester and step, a bid in it with its acknowledgement, and such a pair that it leaves out."""
+    """A receipt that holds, its requester and step, an acknowledged bid that is in it, and one that it leaves out."""
     data, requester, _ = made()
     receipt = Receipt.open(data)
     told = [(envelope, envelope.type) for envelope in map(open_envelope, StepReceipt.parse(receipt.steps[0]).transcript)]
@@ -56,7 +56,7 @@ def test_receipt__whose_steps_are_made_up_proves_nothing() -> None:
 
 
 def test_proof__that_the_owner_shows_is_kept_and_told_once() -> None:
-    bench = Bench("arith")
+    bench = Bench(("arith",))
     effects = bench.step(ProofShown(two_records().encode()))
     assert bench.core.is_faulty(LIAR.public_key)
     assert len([effect for effect in effects if isinstance(effect, Publish)]) == 1
@@ -64,7 +64,7 @@ def test_proof__that_the_owner_shows_is_kept_and_told_once() -> None:
 
 
 def test_acknowledged__are_those_of_the_task_and_of_its_requester() -> None:
-    bench = Bench("arith")
+    bench = Bench(("arith",))
     bench.join(LIAR)
     ((bid, _),) = sent(bench.hear(LIAR, BEACON), Bid)
     assert bench.core.acknowledged.of(LIAR.public_key, BEACON.task) == []

@@ -78,7 +78,7 @@ def test_conformance__the_independent_reader_notices_what_differs(subject: str, 
 @pytest.mark.parametrize("kind", RECEIPTS)
 def test_conformance__the_independent_reader_verifies_the_receipt_of_a_core(kind: str, tmp_path: Path) -> None:
     made, question, answer = RECEIPTS[kind]
-    data = test_receipts.made()
+    data = made()
     output = {"hash": {"$hex": receipt_hash(data).hex()}, "question": question, "answer": answer}
     holds = {"operation": "receipt_file", "name": "holds", "input": {"data": {"$hex": data.hex()}}, "output": output}
     other = data[:-1] + bytes([data[-1] ^ 1])

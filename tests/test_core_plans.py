@@ -19,7 +19,7 @@ from simnet.draws import Stream
 from simnet.host import Solution, Solver
 from simnet.reading import read
 from simnet.world import World
-from tests.support import PARAMETERS, Bench, host_of, record
+from tests.support import PARAMETERS, REQUIREMENT_MAP, Bench, host_of, record
 
 QUESTION = "Multiply the larger maximum by 3."
 RIGHT = """\
@@ -237,6 +237,16 @@ def test_requirement__composite_is_planned_unless_it_is_forbidden_or_nobody_plan
     assert asked.outcomes[b"never"].plans == ()
     alone = world_of({})
     assert alone.answer(host_of(alone, "asked"), text).plans == ()
+
+
+def test_requirement__of_one_step_that_looks_like_several_is_answered_where_nobody_plans() -> None:
+    text = exercises.generate("lists", 3, 476).text
+    assert REQUIREMENT_MAP(text).skill == COMPOSITE
+    world = world_of({})
+    world.after(0, host_of(world, "asked"), AuditsWanted())
+    world.run(for_ms=3_000)
+    outcome = world.answer(host_of(world, "asked"), text)
+    assert (outcome.requirement.skill, outcome.kind) == ("lists", OutcomeKind.ANSWERED)
 
 
 @pytest.mark.parametrize("planners", [-1, PLANNERS_MAX + 1])

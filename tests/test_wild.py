@@ -30,7 +30,7 @@ GOLDS: Final = {question.text: question.gold for question in QUESTIONS}
 # awards that were taken, attempts at an address, counters with one entry a type of message or kind of fault. Who rests or is
 # left alone is forgotten when the next one has to, and whose clock seems wrong (a record came late) when its channel ends.
 _GROWS: Final = re.compile(
-    r"\._senders\b|\._full_at_ms$|\.(sent|received|_?rejected|_resting_until_ms|_paused_until_ms|_notice_at_ms)$|\.faults\._awards$"
+    r"\._senders\b|\._full_at_ms$|\.(sent|received|_?rejected|_resting_until_ms|_paused_until_ms|_notice_at_ms)$|\._?faults\._awards$"
     r"|\._?(ledger|followed|following|imports|evidence|audit_records|records|openings|batches|acknowledged)\b"
 )
 

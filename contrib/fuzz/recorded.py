@@ -11,22 +11,21 @@ from protocol.capability import GENERAL
 from protocol.envelope import open_envelope
 from protocol.events import Deliver, Effect, Input
 from protocol.identity import KeySigner
-from protocol.planning import PLANNER
+from protocol.planning import COMPOSITE, PLANNER
 from simnet.draws import Stream
 from simnet.host import Host, Solution, Solver
-from tests.support import exercise, solver
+from tests.support import REQUIREMENT_MAP, exercise, solver
 from tests.wild import Packet, Wild
-
 
 PLANNED: Final = "Sort it out in steps."
 _PLAN: Final = "arith: What is 2 + 3?\narith: Multiply #1 by 3."
 
 
 def _talkative(accuracy: int) -> Solver:
-    """Right in so many thousandths of questions, and of free text something else each time; writes a plan for PLANNED."""
+    """Right in so many thousandths of questions, and of free text something else each time; plans PLANNED and composites."""
 
     def solve(prompt: str, draws: Stream) -> Solution:
-        if prompt == PLANNED:
+        if prompt == PLANNED or REQUIREMENT_MAP(prompt).skill == COMPOSITE:
             return Solution(f"answer: {_PLAN}", 50)
         found = solver({"arith": accuracy})(prompt, draws)
         return found if found.text.startswith("some steps") else replace(found, text=f"{found.text}, {draws.below(1_000)}")

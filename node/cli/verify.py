@@ -6,7 +6,7 @@ import argparse
 import base64
 import dataclasses
 
-from node.cli.flags import add_home, add_json
+from node.cli.flags import add_json
 from node.cli.place import client_of
 from node.cli.terminal import brief, clean, print_json, print_lines
 from node.client import Client
@@ -45,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give the running node what the file proves: a fault, or that the receipt leaves out a bid of this node",
     )
-    add_home(parser)
     add_json(parser)
 
 
