@@ -40,7 +40,7 @@ from protocol.ledger_messages import LEDGER
 from protocol.messages import DIRECT, Award, Beacon, Bid
 from protocol.outcome import Outcome
 from protocol.own_ledger import Origin
-from protocol.parameters import preset
+from protocol.parameters import Parameters, preset
 from protocol.requirement import RequirementMap
 from protocol.schema import Message
 from protocol.sealing import commitment
@@ -145,14 +145,16 @@ class Bench:
         name: str = "bench",
         caps: Caps = Caps(),  # noqa: B008  frozen
         origin: Origin = Origin(),  # noqa: B008  frozen
+        parameters: Parameters = PARAMETERS,
     ) -> None:
+        self.parameters = parameters
         self.signer = KeySigner(Stream(1, f"key {name}").bytes(32))
         self.mono_ms = 1_000
         self.wall_ms = wall_ms
         self.disk: dict[tuple[str, bytes], bytes] = {(table, key): value for table, key, value in restored}
         own = record(*skills, available=bool(skills))
         entropy = Stream(1, f"entropy {name}").bytes
-        self.core = Core(self.signer, PARAMETERS, own, entropy, list(restored), REQUIREMENT_MAP, caps, origin)
+        self.core = Core(self.signer, parameters, own, entropy, list(restored), REQUIREMENT_MAP, caps, origin)
         self.effects: list[Effect] = []
         self.answers: dict[tuple[bytes, bytes], tuple[KeySigner, Reveal]] = {}
         self.step(AddressesChanged(("/sim/bench",)))
@@ -170,7 +172,7 @@ class Bench:
                     self.disk[effect.table, effect.key] = effect.value
             elif isinstance(effect, Deliver) and effect.receipt:
                 # Whatever happened to a question, its receipt holds.
-                assert verify(effect.receipt, [PARAMETERS]).failure is None
+                assert verify(effect.receipt, [self.parameters]).failure is None
         self.effects += effects
         return effects + self._opened(effects)
 

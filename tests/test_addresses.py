@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.addresses import DialBudget, host_of, target_of, worth_dialling
+from protocol.addresses import DialBudget, host_of, is_loopback, target_of, worth_dialling
 from protocol.constants import DIAL_HOST_MS, DIAL_TARGET_MS, DIAL_TARGETS_MAX, DIALS_PER_HOST_MAX, DIALS_PER_TARGET_MAX
 
 HOME = ("/ip4/192.168.1.5/tcp/4101/p2p/A", "/ip4/127.0.0.1/tcp/4101/p2p/A")
@@ -48,6 +48,13 @@ def test_host__is_one_in_any_notation() -> None:
     assert host_of("/ip6/::ffff:8.8.8.8/tcp/1") == host_of("/ip4/8.8.8.8/tcp/2")
     assert target_of("/ip6/2001:db8:0::1/tcp/0080/p2p/A") == target_of("/ip6/2001:db8::1/tcp/80/p2p/B")
     assert host_of("/dns4/a.example/tcp/1") != host_of("/dns4/b.example/tcp/1")
+
+
+@pytest.mark.parametrize("host", ["/ip4/127.0.0.1", "/ip4/8.8.8.8", "/ip6/2001:db8::1", "/ip6/::1", "/dns4/node.example"])
+def test_host__is_the_same_whatever_follows_it(host: str) -> None:
+    for rest in ("/tcp/1", "/tcp/1/p2p/A", "/udp/1/quic-v1"):
+        assert host_of(host) == host_of(host + rest)
+        assert is_loopback(host) == is_loopback(host + rest)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 9)), max_size=200))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from protocol import canonical
 from protocol.allowance import CLOSED_MS_MIN, DAY_MS, HOUR_MS, SLOTS, Allowance, Caps, Reservation
 from protocol.errors import LocalProtocolError
 from protocol.events import Instant
@@ -174,6 +175,18 @@ def test_no_caps__allow_everything_and_keep_nothing() -> None:
 def test_damaged_row__is_told(row: bytes) -> None:
     with pytest.raises(LocalProtocolError, match="damaged"):
         Allowance(Caps(1, 1), USUAL).restore(row, Instant(0, WALL_MS))
+
+
+@pytest.mark.parametrize("name", ["clock_ms", "wall_ms", "requests", "tokens"])
+@pytest.mark.parametrize("wrong", [-1, 2**63 - 1, "1", True, None, [1]])
+def test_damaged_row__is_told_whichever_number_is_none(name: str, wrong: canonical.Value) -> None:
+    row = canonical.decode(Owner(Caps(1, 1)).allowance.row())
+    assert isinstance(row, dict)
+    # What was taken are rows of a slot and an amount.
+    changes: list[canonical.Value] = [wrong] if name in ("clock_ms", "wall_ms") else [[[wrong, 1]], [[1, wrong]]]
+    for change in changes:
+        with pytest.raises(LocalProtocolError, match="damaged"):
+            Allowance(Caps(1, 1), USUAL).restore(canonical.encode(row | {name: change}), Instant(0, WALL_MS))
 
 
 def test_reservation__beyond_the_caps_is_misuse() -> None:

@@ -213,6 +213,16 @@ def test_answers__of_another_set_task_or_signer_are_refused() -> None:
         assert refusal(Answers(audit, rounds)) in ("opening", "unanswered")
 
 
+@given(st.integers(-999, 999).map(str))
+def test_opening__of_another_answer_than_was_committed_is_refused(other: str) -> None:
+    audit = leaf()
+    (set_data, _), (_, openings) = (closed(audit, {EXECUTORS[0]: answer}) for answer in (audit.gold, other))
+    if other == audit.gold:
+        assert graded(Answers(audit, ((set_data, openings),)))
+    else:
+        assert refusal(Answers(audit, ((set_data, openings),))) == "opening"
+
+
 def test_answers__given_before_the_batch_was_committed_are_refused() -> None:
     audit = leaf()
     early = closed(audit, {EXECUTORS[0]: audit.gold}, issued_ms=WALL_MS - CLOCK_SKEW_MS_MAX - 1)

@@ -21,6 +21,7 @@ from protocol.constants import (
     LEASE_MS,
     LEDGER_RESTORE_MS_MAX,
     PANEL_SIZE,
+    SEATS_DEFAULT,
     WINDOW_MS_MAX,
 )
 from protocol.core import Core
@@ -36,6 +37,7 @@ from protocol.messages import (
 )
 from protocol.outcome import OutcomeKind
 from protocol.own_ledger import Origin
+from protocol.parameters import Skill
 from simnet.host import Host, Solver
 from simnet.world import World
 from tests.core_bench import QUESTION, answer, asked, newer, requester
@@ -301,6 +303,17 @@ def test_audits__go_on_at_a_low_rate_among_questions_and_notice_who_turned_bad()
     after = asker.core.counts(turning.key, "arith", WALL_MS)
     assert after.misses > before.misses + 5 * EVIDENCE_ONE
     assert after.weight(10) < before.weight(10) // 2
+
+
+def test_skill_without_audits__keeps_no_question_waiting() -> None:
+    cooking = Skill("number", options=10, tokens_max=256, examples=("how long does an egg boil",))
+    bench = Bench(parameters=replace(PARAMETERS, skills={**PARAMETERS.skills, "cooking": cooking}))
+    for peer in peers(SEATS_DEFAULT):
+        bench.join(peer, newer(record("cooking"), 5))
+    # specs/06-ledger.md: "A skill without any that the requester knows has no audits, hence no hits; nobody is needy in it"
+    assert bench.core.audits.needy("cooking") == []
+    ((_, beacon),) = sent(bench.ask("how long does an egg boil", "cooking"), Beacon)
+    assert beacon.skill == "cooking"
 
 
 def test_audits__wait_for_the_ledger_after_a_restart_and_questions_do_not() -> None:

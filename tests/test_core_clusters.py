@@ -45,6 +45,12 @@ def test_peers__who_made_the_same_mistakes_have_one_voice() -> None:
     assert outcome.tally is not None
     (first, second) = outcome.tally.support
     assert first[1] == second[1] == outcome.bids[0].weight
+    # And the owner sees whose.
+    assert {report.peer: report.cluster for report in outcome.bids} == {
+        others[0].public_key: 0,
+        others[1].public_key: 0,
+        others[2].public_key: None,
+    }
 
 
 def test_peers__who_stand_alone_have_each_a_voice() -> None:
