@@ -15,13 +15,14 @@ from protocol.constants import (
     WINDOW_MS_MAX,
 )
 from protocol.envelope import Envelope
-from protocol.events import AuditsWanted, PeerLost
+from protocol.events import AuditsWanted, PeerLost, RequestMade
 from protocol.identity import KeySigner
 from protocol.messages import Award, Beacon, Cancel, Decline
 from protocol.outcome import Gate, Outcome, OutcomeKind
+from protocol.review import Judge
 from protocol.stopping import is_checked
 from tests.core_bench import GOLD, QUESTION, accept, answer, asked, awarded, holder, requester
-from tests.support import Bench, evidence, peers, sealed_answer, sent
+from tests.support import Bench, evidence, peers, request_id, sealed_answer, sent
 from tests.test_exercises import solve_arith
 
 WRONG = "answer: 1"
@@ -257,6 +258,33 @@ def test_thin_margin__asks_nobody_without_a_weight() -> None:
         answer(bench, award, others, output)
     outcome = ended(bench)
     assert (outcome.further, outcome.rounds) == (0, 1)
+
+
+def test_thin_margin__of_texts_is_left_to_those_who_judge_them() -> None:
+    bench, others = known(9, 9, 9, 9, 9)
+    beacon, mark = asked(bench, "write a haiku"), len(bench.effects)
+    bench.bids(beacon, others)
+    awards = sent(bench.effects[mark:], Award)
+    mark = len(bench.effects)
+    for number, award in enumerate(awards):
+        answer(bench, award, others, f"poem {number}")
+    assert sent(bench.effects[mark:], Judge)
+    assert not sent(bench.effects[mark:], Award)
+
+
+def test_thin_margin__after_a_revision_asks_nobody() -> None:
+    bench, others = known(9, 9, 9, 9, 9)
+    (beacon,) = sent(bench.step(RequestMade(request_id(QUESTION), QUESTION, refine=1)), Beacon)
+    mark = len(bench.effects)
+    bench.bids(beacon, others)
+    awards = sent(bench.effects[mark:], Award)
+    mark = len(bench.effects)
+    right = f"answer: {GOLD}"
+    for outputs in ([right, right, WRONG], [right, "answer: 2", WRONG]):
+        for award, output in zip(awards, outputs, strict=True):
+            answer(bench, award, others, output)
+    assert not sent(bench.effects[mark:], Award)
+    assert (ended(bench).refined, ended(bench).further) == (1, 0)
 
 
 def test_thin_margin__asks_nobody_when_the_end_is_near() -> None:

@@ -151,6 +151,12 @@ def test_open__refuses_a_signed_envelope_with(fault: str) -> None:
     assert code_of(open_envelope, signed(fields_of(sealed()) | BAD_FIELDS[fault])) == "envelope"
 
 
+def test_open__takes_every_time_that_a_double_holds() -> None:
+    last = open_envelope(signed(fields_of(sealed()) | {"issued_ms": 2**53 - 1, "expires_ms": 2**53}))
+    assert (last.issued_ms, last.expires_ms) == (2**53 - 1, 2**53)
+    assert open_envelope(sealed(issued_ms=0)).issued_ms == 0
+
+
 @pytest.mark.parametrize("name", ["body", "expires_ms", "issued_ms", "network", "sender", "to", "type"])
 def test_open__refuses_a_missing_field(name: str) -> None:
     fields = fields_of(sealed())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime as dt
 import itertools
 import math
 from fractions import Fraction
@@ -55,6 +57,15 @@ def test_log2__is_within_two_units_at_the_corners(numerator: int, denominator: i
     two = Fraction(2)
     assert two**result <= high
     assert low < two ** (result + 2)
+
+
+@given(st.dates(dt.date(1970, 1, 2), dt.date(2200, 1, 1)))
+def test_day__begins_at_midnight_of_utc_and_counts_from_1970(date: dt.date) -> None:
+    book, midnight_ms = EvidenceBook(), 1_000 * calendar.timegm(date.timetuple())
+    for wall_ms in (midnight_ms - 1, midnight_ms):
+        book.add(PEER, "arith", "hit", wall_ms)
+    day = (date - dt.date(1970, 1, 1)).days
+    assert book.days(PEER, "arith") == [(day - 1, 1, 0, 0), (day, 1, 0, 0)]
 
 
 @given(st.integers(-200, 200), st.integers(1, 10**12))

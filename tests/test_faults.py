@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import canonical
-from protocol.allocation import ReceivedBid, View
+from protocol.allocation import ReceivedBid, View, view_hash
 from protocol.audit_batch import Answers, audits_body, opening_body
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.capability import Record
@@ -233,13 +233,13 @@ def test_dropped_bid__needs_all_four_to_belong_together() -> None:
     assert "one node" in refused(Fault.of("dropped_bid", bid, foreign, awarded, view))
 
 
-@pytest.mark.parametrize("rows", [None, [b"x"], [[]], [[1]], {}])
+@pytest.mark.parametrize("rows", [None, [b"x"], [[]], [[1]], [[b"x"], 1], {}])
 def test_dropped_bid__by_a_view_that_is_none_proves_nothing(rows: canonical.Value) -> None:
     bid, ack, _, _ = dropped().parts
     view = canonical.encode({"bids": rows})
-    hashed = sealed(LIAR, award(view=View(10, 0, {}).hash([])), OTHER)
-    refused(Fault.of("dropped_bid", bid, ack, hashed, view))
+    assert "not a view" in refused(Fault.of("dropped_bid", bid, ack, sealed(LIAR, award(view=view_hash(view)), OTHER), view))
     empty = View(10, 0, {}).encode([])
+    hashed = sealed(LIAR, award(view=view_hash(empty)), OTHER)
     assert Fault.of("dropped_bid", bid, ack, hashed, empty).check(NETWORK) == LIAR.public_key
 
 

@@ -162,6 +162,23 @@ def test_saved_peers__those_met_last_and_on_most_days_come_first() -> None:
     assert [dial.peer for dial in dials(again.effects)] == [late.public_key, often.public_key, early.public_key]
 
 
+def test_saved_peers__of_one_day_come_by_the_days_on_which_they_were_met() -> None:
+    bench = Bench()
+    often, once = peers(2)
+    for _ in range(2):
+        met(bench, often, at("/sim/often"))
+        bench.step(PeerLost(often.public_key))
+        bench.wait(DAY_MS)
+    met(bench, often, at("/sim/often", 6))
+    bench.step(PeerLost(often.public_key))
+    # It comes as often and later, all on one day.
+    for number in range(3):
+        met(bench, once, at("/sim/once", 5 + number))
+        bench.step(PeerLost(once.public_key))
+    again = restarted(bench, 1_000)
+    assert [dial.peer for dial in dials(again.effects)] == [often.public_key, once.public_key]
+
+
 def test_saved_peer__is_forgotten_after_a_month_and_from_the_disk_too() -> None:
     bench = Bench()
     met(bench, STRANGER, at("/sim/stranger"))
