@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from protocol.constants import PLANNERS_DEFAULT, PLANNERS_MAX
 
@@ -39,3 +40,17 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
         help=f"have M nodes plan it in steps for others (after the question; {PLANNERS_DEFAULT} without a number, "
         f"at most {PLANNERS_MAX}; 0: never)",
     )
+
+
+def add_verbs(parser: argparse.ArgumentParser, *, of_a_node: bool = True) -> Callable[[str, str], argparse.ArgumentParser]:
+    """Let a command have verbs: gives what adds one of a name and a purpose, with the flags that say which node is meant."""
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
+
+    def add(name: str, purpose: str) -> argparse.ArgumentParser:
+        verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
+        add_home(verb)
+        if of_a_node:
+            add_network(verb)
+        return verb
+
+    return add

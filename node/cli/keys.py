@@ -7,7 +7,7 @@ import getpass
 import sys
 from pathlib import Path
 
-from node.cli.flags import add_home, add_network
+from node.cli.flags import add_verbs
 from node.cli.place import located, network_home
 from node.cli.terminal import print_lines
 from node.errors import ExitCode, UserError
@@ -21,14 +21,7 @@ from protocol.identity import peer_id, public_key_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs, each with flags of its own."""
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
-
-    def add(name: str, purpose: str) -> argparse.ArgumentParser:
-        verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
-        add_home(verb)
-        add_network(verb)
-        return verb
-
+    add = add_verbs(parser)
     copy = add("export", "write a copy of the identity, encrypted with a passphrase")
     copy.add_argument("file", metavar="FILE", help="the file to write; one that exists is left as it is")
     next_one = add("rotate", "let a new identity follow this one, with all that it earned; the node must not run")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from node.cli.flags import add_home, add_json, add_network
+from node.cli.flags import add_json, add_verbs
 from node.cli.place import client_of, located, network_home
 from node.cli.terminal import clean, print_json, print_lines, short, size, table
 from node.errors import ExitCode, UserError
@@ -30,14 +30,7 @@ _LOOK_S: Final = 0.1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs, each with flags of its own."""
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
-
-    def add(name: str, purpose: str) -> argparse.ArgumentParser:
-        verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
-        add_home(verb)
-        add_network(verb)
-        return verb
-
+    add = add_verbs(parser)
     show = add("show", "the entries of a ledger, the latest last")
     show.add_argument("peer", metavar="PEER", nargs="?", help="a peer id or its end (else this node)")
     add_json(show)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from node.cli.flags import add_home, add_json
+from node.cli.flags import add_json, add_verbs
 from node.cli.place import located
 from node.cli.terminal import brief, clean, number, print_json, print_lines, table
 from node.errors import ExitCode, UserError
@@ -36,13 +36,7 @@ _NAME_SHOWN: Final = 80
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs, each with flags of its own."""
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=type(parser))
-
-    def add(name: str, purpose: str) -> argparse.ArgumentParser:
-        verb: argparse.ArgumentParser = verbs.add_parser(name, help=purpose, description=purpose, allow_abbrev=False)
-        add_home(verb)
-        return verb
-
+    add = add_verbs(parser, of_a_node=False)
     new = add("new", "found a network: make its file, and the founder's key in this home")
     new.add_argument("name", metavar="NAME", help="lower-case letters, digits and hyphens")
     new.add_argument(
