@@ -68,10 +68,10 @@ def _move(world: Wild, draw: Draw, asked: list[tuple[Host, bytes]]) -> None:
         case 10:
             other = draw.choice(hosts)
             world.cut(host, other) if draw.below(2) else world.heal()
-        case 11 if len(asked) < TASKS_MAX:
+        case 11 if host.core.tasks < TASKS_MAX:
             text, deadline_ms = exercise("arith", draw.below(9)).text, draw.choice((None, 1, 900))
             asked.append((host, world.ask(host, text, deadline_ms, draw.choice((None, GENERAL)), draw.below(3))))
-        case 12 if len(asked) < TASKS_MAX:
+        case 12 if host.core.tasks < TASKS_MAX:
             asked.append((host, world.ask(host, PLANNED, draw.choice((None, 900)), planners=1 + draw.below(PLANNERS_MAX))))
         case 13:
             events: list[Input] = [Paused(paused=True), Paused(paused=False), ModelChanged(available=False, tokens_per_s=0)]
