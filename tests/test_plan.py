@@ -42,10 +42,9 @@ def test_parse__gives_a_form_that_is_its_own_form(text: str) -> None:
     plan = Plan.parse(text)
     assert Plan.parse(plan.text) == plan
     assert canonical_answer("plan", text) == plan.text
-    assert answer_of("plan", f"steps\nanswer: {plan.text}") in (
-        plan.text,
-        None if "answer:" in plan.text.lower() else plan.text,
-    )
+    if "answer:" not in plan.text.lower():
+        # What follows the last of these words is the answer, also where a step of a plan holds one.
+        assert answer_of("plan", f"steps\nanswer: {plan.text}") == plan.text
 
 
 @given(st.text(max_size=300) | st.text("abc#[]-0123 :\n", max_size=80))

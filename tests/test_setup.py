@@ -273,9 +273,12 @@ def test_console__stopping_ends_the_whole_tree_of_compilers(tmp_path: Path) -> N
     os.mkfifo(pipe)
     # The grandchild holds the pipe open; its end shows as the end of the file, whoever reaps it.
     tree = ["sh", "-c", f"(echo started; exec sleep 60) > {pipe}; :"]
+    # A shell starts what it runs in the background with this signal ignored, and the tests may be run so.
     script = f"""
+import signal
 from pathlib import Path
 from contrib.setup.console import Console
+signal.signal(signal.SIGINT, signal.default_int_handler)
 Console(Path({str(tmp_path / "log")!r})).run("x", {tree!r}, remedy="")
 """
     with subprocess.Popen([sys.executable, "-c", script], cwd=wheels.REPOSITORY, stderr=subprocess.PIPE) as process:
