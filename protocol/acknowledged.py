@@ -66,7 +66,7 @@ def _proofs(receipt: Receipt, bid: bytes, ack: bytes) -> Iterator[Fault]:
 def _proof(data: bytes, views: Mapping[bytes, bytes], bid: bytes, ack: bytes, network: bytes) -> Fault | None:
     try:
         envelope = open_envelope(data)
-        if envelope.type != Award.TYPE or (view := views.get(Award.parse(envelope.body).view)) is None:
+        if envelope.type != Award.TYPE or (view := views.get(envelope.message(Award).view)) is None:
             return None
         proof = Fault.of("dropped_bid", bid, ack, data, view)
         proof.check(network)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeAlias
 
 from protocol import canonical, exercises, merkle
 from protocol.answers import is_canonical
 from protocol.ballot import CommitSet, Reveal
-from protocol.constants import ANSWER_SIZE_MAX, AUDIT_BATCH_MAX, CLOCK_SKEW_MS_MAX, REVISION_MAX, ROUNDS_MAX
+from protocol.constants import ANSWER_SIZE_MAX, AUDIT_BATCH_MAX, BATCHES_KEPT, CLOCK_SKEW_MS_MAX, REVISION_MAX, ROUNDS_MAX
 from protocol.envelope import Envelope, open_envelope
 from protocol.errors import RemoteProtocolError
 from protocol.exercises import Exercise
 from protocol.ledger import Entry
+from protocol.memo import Memo
 from protocol.messages import input_hash
 from protocol.parameters import Parameters, exercise_name
 from protocol.schema import Message, Rule, integer, raw, string
@@ -26,6 +27,13 @@ from protocol.step import ID_SIZE, NONCE_SIZE, TASK_SIZE, StepId
 
 AUDITS: Final = "audits"
 OPENING: Final = "opening"
+
+# Peer, skill, and "hit", "miss" or "abstained".
+Verdicts: TypeAlias = tuple[tuple[bytes, str, str], ...]
+# Every follower of one author grades the same batch: where many of them are in one process, once is enough.
+_REGRADED: Final[Memo[Verdicts]] = Memo(BATCHES_KEPT)
+_TASKS: Final[Memo[tuple[bytes, ...]]] = Memo(BATCHES_KEPT)
+MEMOS: Final = (_REGRADED, _TASKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +104,25 @@ def opening_body(batch: Sequence[Answers]) -> dict[str, canonical.Value]:
     return {"leaves": leaves, "root": merkle.root([answers.leaf.data for answers in batch])}
 
 
-def regrade(audits: Entry, opening: Entry, parameters: Parameters) -> list[tuple[bytes, str, str]]:
+def regrade(audits: Entry, opening: Entry, parameters: Parameters) -> Verdicts:
     """The verdicts (peer, skill, "hit", "miss" or "abstained") of a batch that `audits` committed and `opening` opens.
 
     Raises `RemoteProtocolError`: "opening" for what its author signed and is not so, "unanswered" for an audit without an
     answer of everyone bound to one, "revision" for other parameters than ours. The entries' signatures are the caller's.
     """
+    # Of one network and revision there is one set of parameters, whatever object it is.
+    key = audits.id, opening.id, parameters.network, parameters.revision
+    return _REGRADED.get(key, lambda: _regraded(audits, opening, parameters))
+
+
+def _regraded(audits: Entry, opening: Entry, parameters: Parameters) -> Verdicts:
     batch = open_leaves(audits, opening)
     verdicts = []
     for answers in batch:
         _check_exercise(answers.leaf, parameters)
         graded = _grade(audits, answers, parameters)
         verdicts += [(peer, answers.leaf.skill, verdict) for peer, verdict in sorted(graded.items())]
-    return verdicts
+    return tuple(verdicts)
 
 
 def open_leaves(audits: Entry, opening: Entry) -> list[Answers]:
@@ -129,11 +143,15 @@ def open_leaves(audits: Entry, opening: Entry) -> list[Answers]:
     return batch
 
 
-def opened_tasks(opening: Entry) -> list[bytes]:
+def opened_tasks(opening: Entry) -> tuple[bytes, ...]:
     """The tasks whose audits an opening shows, whether it holds or not; raises `RemoteProtocolError` if it cannot be read."""
+    return _TASKS.get(opening.id, lambda: _opened_tasks(opening))
+
+
+def _opened_tasks(opening: Entry) -> tuple[bytes, ...]:
     leaves = opening.body["leaves"]
     assert isinstance(leaves, list)
-    return [_parse(leaf).leaf.task for leaf in leaves[:AUDIT_BATCH_MAX] if isinstance(leaf, bytes)]
+    return tuple(_parse(leaf).leaf.task for leaf in leaves[:AUDIT_BATCH_MAX] if isinstance(leaf, bytes))
 
 
 def opening_root(opening: Entry) -> bytes:
@@ -185,7 +203,7 @@ def _grade(audits: Entry, answers: Answers, parameters: Parameters) -> dict[byte
     leaf, found = answers.leaf, dict[bytes, str]()
     kind, last = parameters.skills[leaf.skill].answer, -1
     for data, openings in answers.rounds:
-        sealed = CommitSet.parse(_opened(data, audits, CommitSet.TYPE, audits.author).body)
+        sealed = _opened(data, audits, CommitSet.TYPE, audits.author).message(CommitSet)
         if sealed.step_id != StepId(leaf.task) or sealed.round <= last:
             raise RemoteProtocolError("opening", "a commit set of another task, or not of the next round")
         last = sealed.round
@@ -194,7 +212,7 @@ def _grade(audits: Entry, answers: Answers, parameters: Parameters) -> dict[byte
             # Whoever may leave out an answer can hide what a peer got right.
             raise RemoteProtocolError("unanswered", "not an opening of everyone in the set")
         for (peer, bound), envelope in zip(sealed.members, reveals, strict=True):
-            reveal = Reveal.parse(envelope.body)
+            reveal = envelope.message(Reveal)
             opens = commitment(audits.network, sealed.step_id, sealed.round, peer, reveal.nonce, reveal.answer)
             if reveal.step_id != sealed.step_id or envelope.to != audits.author or opens != bound:
                 raise RemoteProtocolError("opening", "opens another commitment than the set holds")

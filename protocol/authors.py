@@ -48,7 +48,8 @@ class Authors:
 
     def is_faulty(self, key: bytes) -> bool:
         """Whether a fault is proven of `key`, or of a key that it followed."""
-        return any(name in self._faults for name in (key, *self.successions.names(key)))
+        # Asked for with every message, and mostly nobody is.
+        return len(self._faults) > 0 and any(name in self._faults for name in (key, *self.successions.names(key)))
 
     def is_closed(self, author: bytes) -> bool:
         """Whether nothing more is taken of a ledger: its author is faulty, or another key has followed."""
@@ -80,9 +81,7 @@ class Authors:
             self._succeed(entry.author, entry.body["statement"])
         elif entry.kind in (START, SNAPSHOT):
             # The first entry may be that of the new key, or that of the old one, which another's statement waited for.
-            told = {author: self.followed.get(author) for author in self.followed.authors()}
-            statements = {author: chain.summary.succession for author, chain in told.items() if chain is not None}
-            for author, statement in (statements | {self._outbox.me: self._ledger.succession}).items():
+            for author, statement in (*self.followed.successions(), (self._outbox.me, self._ledger.succession)):
                 if statement and entry.author in (author, old_key(statement)):
                     self._succeed(author, statement)
 

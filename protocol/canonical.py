@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import NoneType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import msgpack
 
@@ -75,13 +75,19 @@ def _pack(value: object) -> bytes:
 
 def encode(value: object, size_max: int = ENVELOPE_SIZE_MAX) -> bytes:
     """The one encoding of `value`; raises `LocalProtocolError` if it has none or is longer than `size_max` bytes."""
+    return encoded(value, size_max)[0]
+
+
+def encoded(value: object, size_max: int = ENVELOPE_SIZE_MAX) -> tuple[bytes, Value]:
+    """The encoding, and the value that `decode` gives of it."""
     try:
-        data = _pack(_ordered(value, 0))
+        ordered = _ordered(value, 0)
+        data = _pack(ordered)
     except (ValueError, OverflowError) as error:
         raise LocalProtocolError(f"cannot encode: {error}") from error
     if len(data) > size_max:
         raise LocalProtocolError(f"cannot encode: {len(data)} bytes are more than {size_max}")
-    return data
+    return data, cast("Value", ordered)
 
 
 def decode(data: bytes, size_max: int = ENVELOPE_SIZE_MAX) -> Value:

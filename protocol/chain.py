@@ -9,7 +9,7 @@ from protocol import canonical
 from protocol.capability import Record
 from protocol.constants import OPEN_BATCHES_MAX
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.ledger import NOTHING, SNAPSHOT, START, Entry, check_follows, check_kind, entry_id, open_entry, parse_entry
+from protocol.ledger import NOTHING, SNAPSHOT, START, Entry, check_follows, check_kind, entry_id, open_entry
 
 _VECTOR_FIELDS = ("context", "model", "parameters", "quantisation", "skills", "slots", "weights_hash")
 
@@ -24,24 +24,18 @@ def vector_hash(record: Record) -> bytes:
 class Summary:
     """What all entries up to one add up to; a snapshot restates it for those who begin there.
 
-    `start` are the bytes of entry 0, `open` the roots of audits that were committed and not opened, the oldest first.
+    `start` are the bytes of entry 0, `recovery` and `succession` what stands in it: the hash of the key that may name a
+    successor, zeros for none, and the statement by which the author's key follows another, empty for none. `open` are the roots
+    of audits that were committed and not opened, the oldest first.
     """
 
     start: bytes = b""
+    recovery: bytes = NOTHING
+    succession: bytes = b""
     counts: dict[str, int] = field(default_factory=dict)
     open: list[bytes] = field(default_factory=list)
     vector: bytes = NOTHING
     sequence: int = 0
-
-    @property
-    def recovery(self) -> bytes:
-        """Hash of the key that may name a successor; zeros if no start is known."""
-        return _bytes(parse_entry(self.start).body["recovery"]) if self.start else NOTHING
-
-    @property
-    def succession(self) -> bytes:
-        """The statement by which the author's key follows another; empty for none."""
-        return _bytes(parse_entry(self.start).body["succession"]) if self.start else b""
 
     def take(self, entry: Entry) -> None:
         """Add an entry; raises `RemoteProtocolError` for a snapshot that says something else."""
@@ -52,7 +46,7 @@ class Summary:
         elif entry.kind == SNAPSHOT:
             self._begin(entry)
         elif entry.kind == START:
-            self.start = entry.data
+            self._started(entry)
         elif entry.kind == "record":
             self.vector, self.sequence = _bytes(body["vector"]), _int(body["sequence"])
         elif entry.kind == "audits":
@@ -60,6 +54,10 @@ class Summary:
         elif entry.kind == "opening":
             self.open = [root for root in self.open if root != body["root"]]
         self.counts[entry.kind] = self.counts.get(entry.kind, 0) + 1
+
+    def _started(self, start: Entry) -> None:
+        self.start = start.data
+        self.recovery, self.succession = _bytes(start.body["recovery"]), _bytes(start.body["succession"])
 
     def body(self) -> dict[str, canonical.Value]:
         """The body of a snapshot that comes next."""
@@ -82,7 +80,8 @@ class Summary:
         assert isinstance(opened, list)
         if sum(_int(count) for count in counts.values()) != entry.number:
             raise RemoteProtocolError("chain", "the snapshot does not count the entries before it")
-        self.start, self.vector, self.sequence = start.data, _bytes(body["vector"]), _int(body["sequence"])
+        self._started(start)
+        self.vector, self.sequence = _bytes(body["vector"]), _int(body["sequence"])
         self.counts = {kind: _int(count) for kind, count in counts.items()}
         self.open = [_bytes(root) for root in opened]
 

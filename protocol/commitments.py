@@ -55,6 +55,8 @@ class Commitments:
         self._entropy = entropy
         self._on_conflict = on_conflict
         self._bound: dict[tuple[bytes, StepId], Bound] = {}
+        # No task of these is over before.
+        self._ends_mono_ms: int | None = None
 
     def begin(self, lease: Lease) -> None:
         """An award was taken: sets for its step may come from now on."""
@@ -63,6 +65,8 @@ class Commitments:
         self._bound[lease.requester, lease.award.step_id] = Bound(
             lease.award, lease.award_id, lease.beacon, lease.award.round, lease.ends_mono_ms
         )
+        if self._ends_mono_ms is None or lease.ends_mono_ms < self._ends_mono_ms:
+            self._ends_mono_ms = lease.ends_mono_ms
 
     def end(self, lease: Lease) -> None:
         """The lease was given back or taken away before it had an answer; what was opened before a revision stands."""
@@ -109,8 +113,9 @@ class Commitments:
     def expire(self) -> None:
         """Forget what belongs to tasks that are over."""
         now_ms = self._outbox.now.mono_ms
-        if any(bound.ends_mono_ms <= now_ms for bound in self._bound.values()):
+        if self._ends_mono_ms is not None and self._ends_mono_ms <= now_ms:
             self._bound = {key: bound for key, bound in self._bound.items() if bound.ends_mono_ms > now_ms}
+            self._ends_mono_ms = min((bound.ends_mono_ms for bound in self._bound.values()), default=None)
 
     def on_set(self, envelope: Envelope, sealed: CommitSet) -> None:
         """Open what the set binds; raises `RemoteProtocolError` for a set that is not ours or not as it should be."""

@@ -41,6 +41,12 @@ SEEN_SENDERS_MAX: Final = 512
 # The replay watermark is written in steps of this, so a busy node writes once a second at most.
 WATERMARK_STEP_MS: Final = 1_000
 
+# Envelopes, ledger entries and audit batches that were verified a moment ago and may be met again: twice as many of the largest
+# have 24 MB, and usual ones some hundred kilobytes.
+ENVELOPES_KEPT: Final = 128
+ENTRIES_KEPT: Final = 128
+BATCHES_KEPT: Final = 16
+
 # --- Capability records (specs/05-capability.md)
 # A record older than this is signed anew for a peer that connects, which tells by its date how far the clocks differ.
 RECORD_FRESH_MS: Final = 5_000

@@ -150,9 +150,11 @@ class Core:
         )
         self._planning = Planning(parameters, self._requests.part, self._requester.add, self._requester.abandon, self._conclude)
         self._receipts = Receipts(self._outbox, self.ledger, entropy)
-        self._refused = False
+        self._idle = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
+        # Computed at the end of each step that changed something: whatever is waiting was begun in one.
+        self._due_ms: int | None = None
 
     # --- The contract
 
@@ -162,10 +164,10 @@ class Core:
         if self._restored:
             self._restore()
         self.availability.allowance.begin(now)
-        self._refused = False
+        self._idle = False
         self._take(event)
-        if self._refused and not self._due():
-            # What was refused changed nothing, so there is nothing to look for: a flood costs its signatures alone.
+        if self._idle and not self._outbox.effects and (self._due_ms is None or self._due_ms > now.mono_ms):
+            # What was refused or known changed nothing, so there is nothing to look for: a flood costs its signatures alone.
             return self._outbox.effects
         self._drain()
         self._advance()
@@ -173,14 +175,14 @@ class Core:
         while self._outbox.local:
             self._drain()
             self._advance()
+        self._due_ms = self._next_ms()
         return self._outbox.effects
-
-    def _due(self) -> bool:
-        due_ms = self.deadline()
-        return due_ms is not None and due_ms <= self._outbox.now.mono_ms
 
     def deadline(self) -> int | None:
         """The mono_ms at which `step(TimerFired(), now)` is due, None if nothing is waiting."""
+        return self._due_ms
+
+    def _next_ms(self) -> int | None:
         parts = (
             self._own.due_ms,
             self.peers.deadline_ms(),
@@ -208,10 +210,12 @@ class Core:
         """
         if self.is_faulty(peer):
             return Counts()
-        known = (
-            self.evidence.counts(*pair, wall_ms) + self.imports.counts(*pair, wall_ms) for pair in self._pairs(peer, skill)
-        )
-        return sum(known, Counts())
+        found = Counts()
+        for pair in self._pairs(peer, skill):
+            for part in (self.evidence.counts(*pair, wall_ms), self.imports.counts(*pair, wall_ms)):
+                if part.any:
+                    found = found + part
+        return found
 
     def imported(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
         """What of `counts` others' audits add."""
@@ -357,7 +361,7 @@ class Core:
         except RemoteProtocolError as error:
             # Counted, not logged line by line: a flood must not become a flood of log lines.
             self.rejected[error.code] += 1
-            self._refused = True
+            self._idle = True
 
     def _ration_beacon(self, requester: bytes) -> None:
         if requester == self.me:
@@ -365,7 +369,7 @@ class Core:
         if not self.peers.spend_beacon(requester):
             raise RemoteProtocolError("rate", "more beacons than one requester may send")
         # Its own share first, or two who flood would silence everybody else who earned nothing here.
-        if self._known(requester) or self.peers.spend_beacon_share(requester):
+        if self.peers.spend_beacon_share(requester) or self._known(requester):
             return
         if not self._unknown_beacons.spend(self._outbox.now.mono_ms):
             raise RemoteProtocolError("rate", "more beacons than all requesters together may send that earned no weight here")
@@ -378,20 +382,21 @@ class Core:
         if peer == self.me:
             return True
         wall_ms = self._outbox.now.wall_ms
-        return any(self.counts(peer, name, wall_ms).weight(skill.options) > 0 for name, skill in self.parameters.skills.items())
+        return any(self.counts(peer, name, wall_ms).earns(skill.options) for name, skill in self.parameters.skills.items())
 
     def _on_record(self, envelope: Envelope, data: bytes, source: bytes | None) -> None:
         if envelope.to != RECORDS:
             raise RemoteProtocolError("recipient", "a record is addressed to all")
         if envelope.sender != self.me:
-            self.peers.learn(envelope, data, source)
+            # A node that joins hears most records many times over.
+            self._idle = not self.peers.learn(envelope, data, source)
 
     def _on_fault(self, envelope: Envelope, source: bytes | None) -> None:
         """A proof convinces by what is in it, whoever passes it on and however often."""
         if envelope.to != (FAULTS if source is None else self.me):
             raise RemoteProtocolError("recipient", "a proof is addressed to all, or to the peer on whose channel it comes")
         spend = None if source is None else lambda: self.peers.spend_fault(source)
-        self.faults.hear(Fault.parse(envelope.body), spend)
+        self.faults.hear(envelope.message(Fault), spend)
         self._authors.drop_faulty()
 
     def _note_fault(self, accused: bytes, proof: bytes) -> None:
@@ -407,7 +412,7 @@ class Core:
             if envelope.to != BEACONS:
                 raise RemoteProtocolError("recipient", "a beacon is addressed to all")
             self._ration_beacon(envelope.sender)
-            beacon = Beacon.parse(envelope.body)
+            beacon = envelope.message(Beacon)
             self._revisions.check(beacon)
             self.following.on_beacon(envelope.sender, beacon.head_number, beacon.head)
             if beacon.tokens_max > tokens_max(self.parameters, beacon.skill):
@@ -417,7 +422,7 @@ class Core:
         kind = DIRECT.get(envelope.type) or LEDGER.get(envelope.type)
         if kind is None or envelope.to != self.me:
             raise RemoteProtocolError("type", "not a type that is addressed to one node")
-        message = kind.parse(envelope.body)
+        message = envelope.message(kind)
         if envelope.type in LEDGER:
             self._on_ledger_message(envelope, message)
             return

@@ -42,4 +42,4 @@ def check_value(key: bytes, data: bytes, network: bytes, wall_ms: int) -> tuple[
     if key != record_key(envelope.sender):
         raise RemoteProtocolError("recipient", "a record under another node's key")
     check_fresh(envelope, wall_ms)
-    return envelope, Record.parse(envelope.body)
+    return envelope, envelope.message(Record)

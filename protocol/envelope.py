@@ -7,13 +7,18 @@ and the payload; the id is the SHA-256 of the same bytes, so it does not depend 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, TypeVar, cast
 
 from protocol import canonical
-from protocol.constants import CLOCK_SKEW_MS_MAX, LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
+from protocol.constants import CLOCK_SKEW_MS_MAX, ENVELOPES_KEPT, LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, Signer, verify
+from protocol.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, KeySigner, Signer, verify
+from protocol.memo import Memo
+from protocol.schema import Message
+
+_Message = TypeVar("_Message", bound=Message)
+_Kind: TypeAlias = type[_Message]
 
 DOMAIN: Final = b"tutti/envelope/1\x00"
 _FIELDS: Final = ("body", "expires_ms", "issued_ms", "network", "sender", "to", "type")
@@ -21,6 +26,8 @@ _FIELDS: Final = ("body", "expires_ms", "issued_ms", "network", "sender", "to", 
 # A record supersedes by its sequence number and may be handed on by others, so it alone lives longer and may repeat.
 RECORD: Final = "record"
 _TIME_MS_MAX: Final = 2**53
+
+OPENED: Final[Memo[Envelope]] = Memo(ENVELOPES_KEPT)
 NETWORK_SIZE: Final = 32
 
 
@@ -40,6 +47,15 @@ class Envelope:
     expires_ms: int
     body: dict[str, canonical.Value]
     data: bytes
+    parsed: dict[_Kind[Message], Message] = field(default_factory=dict, compare=False, repr=False)
+
+    def message(self, kind: _Kind[_Message]) -> _Message:
+        """The body as a message of `kind`, parsed once; raises `RemoteProtocolError`."""
+        found = self.parsed.get(kind)
+        if found is None:
+            found = self.parsed[kind] = kind.parse(self.body)
+        assert isinstance(found, kind)
+        return found
 
     @property
     def size(self) -> int:
@@ -59,18 +75,26 @@ def seal(
     """Sign `body` for `to` (a public key or a topic) and give the bytes for the wire."""
     if not 0 < lifetime_ms <= lifetime_ms_max(kind):
         raise LocalProtocolError(f"a {kind} may not live {lifetime_ms} ms")
-    payload = canonical.encode(
+    expires_ms = issued_ms + lifetime_ms
+    payload, fields = canonical.encoded(
         {
             "network": network,
             "type": kind,
             "sender": signer.public_key,
             "to": to,
             "issued_ms": issued_ms,
-            "expires_ms": issued_ms + lifetime_ms,
+            "expires_ms": expires_ms,
             "body": body,
         }
     )
-    return signer.sign(DOMAIN + payload) + payload
+    signed = DOMAIN + payload
+    data = signer.sign(signed) + payload
+    if type(signer) is KeySigner:
+        # A node hears what it sends to itself, and need not verify what its own key has signed.
+        digest, told = hashlib.sha256(signed).digest(), cast("dict[str, canonical.Value]", fields)["body"]
+        assert isinstance(told, dict)
+        OPENED.put(data, Envelope(digest, network, kind, signer.public_key, to, issued_ms, expires_ms, told, data))
+    return data
 
 
 def envelope_id(data: bytes) -> bytes:
@@ -85,6 +109,10 @@ def lifetime_ms_max(kind: str) -> int:
 
 def open_envelope(data: bytes) -> Envelope:
     """Decode and verify; raises `RemoteProtocolError`. Time, network and recipient are `check_fresh` and `check_for`."""
+    return OPENED.get(data, lambda: _opened(data))
+
+
+def _opened(data: bytes) -> Envelope:
     # specs/03-envelope.md: "In this order, and nothing of the envelope may have an effect before all of it held"
     if len(data) <= SIGNATURE_SIZE:
         raise RemoteProtocolError("size", "shorter than a signature")

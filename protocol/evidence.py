@@ -135,6 +135,9 @@ class Counts:
         return hits * WEIGHT_ONE // total
 
 
+_NOTHING: Final = Counts()
+
+
 @dataclass(slots=True)
 class _Pair:
     """Hits, misses and abstentions by day, and the ledger entries that they come from, oldest first."""
@@ -153,6 +156,9 @@ class EvidenceBook:
         self._pairs_max = pairs_max
         self._days_max = days_max
         self._pairs: dict[tuple[bytes, str], _Pair] = {}
+        # What `counts` found on one day: asked for with every message, and changed by audits alone.
+        self._counted: dict[tuple[bytes, str], Counts] = {}
+        self._counted_day = 0
         self.version = 0
 
     def add(
@@ -163,6 +169,7 @@ class EvidenceBook:
         `entry` is the number of the ledger entry that holds the audit, if there is one.
         """
         self.version += 1
+        self._counted.pop((peer, skill), None)
         pair = self._pairs.setdefault((peer, skill), _Pair())
         day = wall_ms // DAY_MS
         counts = pair.days.setdefault(day, [0, 0, 0])
@@ -178,6 +185,7 @@ class EvidenceBook:
             others = (key for key in self._pairs if key != (peer, skill))
             least = min(others, key=lambda key: (self.audits(key[0], key[1], wall_ms), max(self._pairs[key].days), key))
             del self._pairs[least]
+            self._counted.pop(least, None)
             rows.append((least[0] + least[1].encode(), None))
         return rows
 
@@ -199,17 +207,26 @@ class EvidenceBook:
             day, *counts = [item for item in row if type(item) is int]
             pair.days[day] = counts
         self._pairs[peer, skill] = pair
+        self._counted.pop((peer, skill), None)
         self.version += 1
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
         """Decayed counts of one peer in one skill."""
-        hits = misses = 0
         today = wall_ms // DAY_MS
+        if today != self._counted_day:
+            self._counted, self._counted_day = {}, today
+        found = self._counted.get((peer, skill))
+        if found is not None:
+            return found
+        if (peer, skill) not in self._pairs:
+            return _NOTHING
+        hits = misses = 0
         for day, (hit, miss, _) in self._days(peer, skill).items():
             factor = _factor(today - day)
             hits += hit * EVIDENCE_ONE * factor
             misses += miss * EVIDENCE_ONE * factor
-        return Counts(hits >> 16, misses >> 16)
+        found = self._counted[peer, skill] = Counts(hits >> 16, misses >> 16)
+        return found
 
     def peers(self) -> frozenset[bytes]:
         """Of whom there is evidence in any skill."""

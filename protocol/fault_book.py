@@ -37,6 +37,9 @@ class FaultBook:
         self._found: dict[bytes, dict[str, Fault]] = {}
         self._gossiped = Bucket(FAULT_MS, FAULTS_BURST)
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def __contains__(self, peer: bytes) -> bool:
         # A node does not shun itself: it says so in its log, and others do.
         return peer in self._found and peer != self._outbox.me

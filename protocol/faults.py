@@ -49,7 +49,7 @@ def _opened(data: bytes, network: bytes, kind: type[_Body]) -> tuple[Envelope, _
         raise RemoteProtocolError("network", "a proof from another network")
     if envelope.type != kind.TYPE:
         raise _unproven(f"a {envelope.type[:32]} stands in place of a {kind.TYPE}")
-    return envelope, kind.parse(envelope.body)
+    return envelope, envelope.message(kind)
 
 
 def _unproven(reason: str) -> RemoteProtocolError:

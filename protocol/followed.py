@@ -38,6 +38,10 @@ class Followed:
         """Of whom something is held, by key."""
         return sorted(self._chains)
 
+    def successions(self) -> list[tuple[bytes, bytes]]:
+        """Who says to follow another key, by key, with the statement."""
+        return sorted((author, said) for author, chain in self._chains.items() if (said := chain.summary.succession))
+
     def has_room(self, author: bytes) -> bool:
         """Whether the ledger of `author` may be held: it is, or there is a place, or it is worth more than another."""
         if author in self._chains or len(self._chains) < FOLLOWED_MAX:

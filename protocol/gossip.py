@@ -49,7 +49,7 @@ def _checked(data: bytes, network: bytes, topic: str, wall_ms: int) -> tuple[Env
     kind = _MESSAGE[topic]
     if envelope.type != kind.TYPE:
         raise RemoteProtocolError("type", f"a {envelope.type[:32]} on topic {topic}")
-    message = kind.parse(envelope.body)
+    message = envelope.message(kind)
     check_fresh(envelope, wall_ms)
     return envelope, message
 

@@ -25,10 +25,12 @@ from protocol.constants import (
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.evidence import DAY_MS, Counts, EvidenceBook
 from protocol.identity import PUBLIC_KEY_SIZE
-from protocol.trust import Agreement, Kind, Pair, agreement, agrees, clear
+from protocol.trust import Agreement, Kind, Pair, Record, agrees, clear
 
 # The table of its rows on disk.
 IMPORTED: Final = "imported"
+
+_NOTHING: Final = Counts()
 
 _Rows = list[tuple[bytes, bytes | None]]
 
@@ -57,10 +59,13 @@ class Imports:
         # By author the tasks whose audits were counted, the latest last.
         self._tasks: dict[bytes, dict[bytes, None]] = {}
         self.version = 0
-        self._made: tuple[int, int, int] | None = None
+        # Made from the books: by pair the authors that tell of it, by author how it agrees, by pair what counts.
+        self._told: dict[Pair, dict[bytes, None]] = {}
         self._found: dict[Pair, Kind] = {}
-        self._agreements: dict[bytes, Agreement] = {}
+        self._records: dict[bytes, Record] = {}
         self._counts: dict[Pair, Counts] = {}
+        self._day: int | None = None
+        self._own_version = -1
 
     # --- Taking in
 
@@ -78,7 +83,9 @@ class Imports:
             self._books[author] = _book()
         for peer, skill, verdict in verdicts:
             if peer != author:
-                rows |= {author + key: value for key, value in self._books[author].add(peer, skill, verdict, wall_ms, entry)}
+                for key, value in self._books[author].add(peer, skill, verdict, wall_ms, entry):
+                    rows[author + key] = value
+                    self._changed(author, (key[:PUBLIC_KEY_SIZE], key[PUBLIC_KEY_SIZE:].decode()))
         self._accounted[author] = max(entry, self.accounted(author))
         rows[author] = canonical.encode(self._accounted[author])
         self.version += 1
@@ -95,6 +102,7 @@ class Imports:
         else:
             self._accounted[author] = _number(value)
         self._books[author] = book
+        self._day = None
         self.version += 1
 
     def drop(self, author: bytes) -> _Rows:
@@ -104,6 +112,10 @@ class Imports:
             return []
         self._accounted.pop(author, None)
         self._tasks.pop(author, None)
+        self._records.pop(author, None)
+        for pair in book.pairs():
+            self._counts.pop(pair, None)
+            self._silenced(author, pair)
         self.version += 1
         return [(author, None), *((author + peer + skill.encode(), None) for peer, skill in book.pairs())]
 
@@ -128,8 +140,7 @@ class Imports:
         """Forget whom least is lost with, if there are as many authors as are kept: names that are made up have no trust."""
         if len(self._books) < IMPORT_AUTHORS_MAX:
             return {}
-        self._refresh(wall_ms)
-        return dict(self.drop(min(self._books, key=lambda author: (self._agreements[author].trust, author))))
+        return dict(self.drop(min(self._books, key=lambda author: (self.agreement(author, wall_ms).trust, author))))
 
     # --- What counts
 
@@ -140,12 +151,15 @@ class Imports:
     def agreement(self, author: bytes, wall_ms: int) -> Agreement:
         """How an author agrees with this node's own audits."""
         self._refresh(wall_ms)
-        return self._agreements.get(author, Agreement(auditor=author in self._auditors))
+        record = self._records.get(author)
+        return Agreement(auditor=author in self._auditors) if record is None else record.agreement
 
     def counts(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
         """What all authors together add to the own evidence of a peer in a skill."""
         self._refresh(wall_ms)
         pair = (peer, skill)
+        if pair not in self._told:
+            return _NOTHING
         if pair not in self._counts:
             parts = self.parts(peer, skill, wall_ms)
             own = self._own.counts(peer, skill, wall_ms).total
@@ -165,11 +179,11 @@ class Imports:
         self._refresh(wall_ms)
         found = self._found.get((peer, skill))
         parts = []
-        for author in sorted(self._books):
+        for author in sorted(self._told.get((peer, skill), ())):
             told = self._books[author].counts(peer, skill, wall_ms)
             if not told.any:
                 continue
-            judged = self._agreements[author]
+            judged = self._records[author].agreement
             contradicted = found is not None and not agrees(found, told)
             most = told.within(IMPORT_AUTHOR_MAX * EVIDENCE_ONE)
             trust = 0 if contradicted else judged.trust
@@ -178,20 +192,49 @@ class Imports:
         return tuple(parts)
 
     def _refresh(self, wall_ms: int) -> None:
-        """Judge every author anew when something was audited or told, or a day has passed."""
-        made = (wall_ms // DAY_MS, self._own.version, self.version)
-        if made == self._made:
+        """Judge authors anew by what was audited since; all of them when a day has passed."""
+        day = wall_ms // DAY_MS
+        if (day, self._own.version) == (self._day, self._own_version):
             return
-        self._made = made
         own = ((pair, clear(self._own.counts(*pair, wall_ms))) for pair in self._own.pairs())
-        self._found = {pair: kind for pair, kind in own if kind is not None}
-        self._agreements = {
-            author: agreement(
-                self._found, ((pair, book.counts(*pair, wall_ms)) for pair in book.pairs()), auditor=author in self._auditors
-            )
-            for author, book in self._books.items()
-        }
-        self._counts = {}
+        found = {pair: kind for pair, kind in own if kind is not None}
+        before, self._found, self._counts = self._found, found, {}
+        if day != self._day:
+            self._told, self._records = {}, {author: Record(auditor=author in self._auditors) for author in self._books}
+            self._day = day
+            anew = [(author, pair) for author, book in self._books.items() for pair in book.pairs()]
+        else:
+            moved = [pair for pair in before.keys() | found.keys() if before.get(pair) != found.get(pair)]
+            anew = [(author, pair) for pair in moved for author in self._told.get(pair, ())]
+        self._own_version = self._own.version
+        for author, pair in anew:
+            self._judge(author, pair)
+
+    def _changed(self, author: bytes, pair: Pair) -> None:
+        """An author's book says something else of a pair now."""
+        self._counts.pop(pair, None)
+        if self._day is not None and self._judge(author, pair):
+            # What it says of all others weighs otherwise now.
+            for other in self._books[author].pairs():
+                self._counts.pop(other, None)
+
+    def _silenced(self, author: bytes, pair: Pair) -> None:
+        """An author says nothing of a pair any more."""
+        told = self._told.get(pair, {})
+        told.pop(author, None)
+        if not told:
+            self._told.pop(pair, None)
+
+    def _judge(self, author: bytes, pair: Pair) -> bool:
+        """Compare what an author says of a pair with one's own audits; whether that changed how it agrees."""
+        assert self._day is not None
+        record = self._records.setdefault(author, Record(auditor=author in self._auditors))
+        told = self._books[author].counts(*pair, self._day * DAY_MS)
+        if told.any:
+            self._told.setdefault(pair, {})[author] = None
+        else:
+            self._silenced(author, pair)
+        return record.judge(pair, self._found.get(pair), told)
 
 
 def _number(value: bytes) -> int:

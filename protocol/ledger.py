@@ -14,6 +14,7 @@ from typing import Final
 from protocol import canonical
 from protocol.constants import (
     BATCH_LEAVES_MAX,
+    ENTRIES_KEPT,
     ENTRY_KINDS_MAX,
     ENTRY_SIZE_MAX,
     OPEN_BATCHES_MAX,
@@ -23,6 +24,7 @@ from protocol.constants import (
 )
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.identity import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, Signer, verify
+from protocol.memo import Memo
 from protocol.schema import Rule, blob, integer, items, mapping, raw, string
 
 DOMAIN: Final = b"tutti/entry/1\x00"
@@ -39,6 +41,8 @@ _ID: Final = raw(ID_SIZE)
 _COUNT: Final = integer(0, NUMBER_MAX)
 
 # The fields of the body of each kind.
+OPENED: Final[Memo[Entry]] = Memo(ENTRIES_KEPT)
+
 KINDS: Final[dict[str, dict[str, Rule]]] = {
     START: {"recovery": _ID, "succession": blob(SUCCESSION_SIZE_MAX)},
     "record": {"sequence": _COUNT, "vector": _ID},
@@ -105,6 +109,10 @@ def entry_id(data: bytes) -> bytes:
 
 def open_entry(data: bytes) -> Entry:
     """Decode and verify the signature; raises `RemoteProtocolError`."""
+    return OPENED.get(data, lambda: _opened(data))
+
+
+def _opened(data: bytes) -> Entry:
     entry = parse_entry(data)
     # specs/06-ledger.md: "Its signature by `author` MUST hold strictly (01-identity.md)."
     verify(entry.author, DOMAIN + data[SIGNATURE_SIZE:], data[:SIGNATURE_SIZE])

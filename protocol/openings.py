@@ -56,7 +56,7 @@ class Openings:
         again = self._imports.has_counted(entry.author, tasks)
         # A date in the future would stay young for longer.
         wall_ms = min(audits.wall_ms, self._outbox.now.wall_ms)
-        for key, value in self._imports.add(entry.author, [] if again else verdicts, wall_ms, entry.number):
+        for key, value in self._imports.add(entry.author, () if again else verdicts, wall_ms, entry.number):
             self._outbox.emit(Persist(IMPORTED, key, value))
         self._imports.note(entry.author, tasks)
         return "opening" if again else None

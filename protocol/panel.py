@@ -80,7 +80,7 @@ class Panel:
         return -self._imports.recommended(peer, skill, self._outbox.now.wall_ms).hits, -prior, peer
 
     def _weighs(self, peer: bytes, skill: str) -> bool:
-        return self._counts(peer, skill, self._outbox.now.wall_ms).weight(self._options(skill)) > 0
+        return self._counts(peer, skill, self._outbox.now.wall_ms).earns(self._options(skill))
 
     def _options(self, skill: str) -> int:
         rule = self._parameters.skills.get(skill)

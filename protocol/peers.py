@@ -230,9 +230,9 @@ class PeerTable:
         if not self.connected():
             self._begin_anew()
 
-    def learn(self, envelope: Envelope, data: bytes, source: bytes | None) -> None:
-        """Take in a record; raises `RemoteProtocolError` if a later one is known. The same one again is no fault."""
-        record = Record.parse(envelope.body)
+    def learn(self, envelope: Envelope, data: bytes, source: bytes | None) -> bool:
+        """Take in a record; whether it is news: the same one again is no fault, an older one raises `RemoteProtocolError`."""
+        record = envelope.message(Record)
         key, peer = envelope.sender, self._peers.get(envelope.sender)
         if peer is not None and record.sequence <= peer.sequence:
             if peer.record_data != data:
@@ -240,13 +240,13 @@ class PeerTable:
                     self._suspect(peer.record_data, data)
                 raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
             if peer.record is not None:
-                return
+                return False
         if not self._ration(peer, source).spend(self._outbox.now.mono_ms):
             # What is true comes again within a minute.
             raise RemoteProtocolError("rate", "more records than one author, or one that names strangers, may bring")
         if peer is None:
             if not self._admit(source):
-                return
+                return False
             peer = self._peers[key] = Peer(source=source)
         moved = record.addresses != peer.addresses
         peer.record, peer.record_data, peer.record_expires_ms = record, data, envelope.expires_ms
@@ -261,6 +261,7 @@ class PeerTable:
             delay_ms = 0 if self._outbox.me < key else DIAL_DELAY_MS
             peer.dial_at_ms = max(peer.dial_at_ms, self._outbox.now.mono_ms + delay_ms)
             self._schedule(peer.dial_at_ms)
+        return True
 
     def dial_failed(self, effect: int) -> bool:
         """Double the backoff of the peer that effect `effect` dialled; whether there was one."""
@@ -428,7 +429,7 @@ class PeerTable:
         now = self._outbox.now
         try:
             meeting, envelope, data = Meeting.restored(value, key, network)
-            record = Record.parse(envelope.body)
+            record = envelope.message(Record)
         except RemoteProtocolError:
             return False
         if meeting.last_ms <= now.wall_ms - PEER_SAVED_MS_MAX or len(self._peers) >= PEERS_SAVED_MAX:

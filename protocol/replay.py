@@ -149,7 +149,7 @@ class Replay:
         # Its dates are its signer's word; that it may live as long as it says is not.
         check_fresh(envelope, envelope.issued_ms)
         kind, by_requester = _TYPES[envelope.type]
-        message = kind.parse(envelope.body)
+        message = envelope.message(kind)
         if (envelope.sender if by_requester else envelope.to) != self.requester:
             raise wrong("is not by the requester" if by_requester else "is not to the requester")
         if (message.task, message.plan, message.step) != (self._id.task, self._id.plan, self._id.step):  # type: ignore[attr-defined]

@@ -47,7 +47,7 @@ class Standing:
 
     def weighs(self, peer: bytes, task: Task) -> bool:
         """Whether `peer` earned a weight in what the task needs."""
-        return self.counts(peer, task.requirement.skill).weight(task.options) > 0
+        return self.counts(peer, task.requirement.skill).earns(task.options)
 
     def rests(self, peer: bytes) -> bool:
         """Whether `peer` is left alone now."""

@@ -7,7 +7,6 @@ It must tell strong from weak: who praises everyone, or condemns everyone, agree
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import comb
@@ -74,14 +73,30 @@ def agrees(found: Kind, told: Counts) -> bool:
     return told.hits > told.misses if found == "strong" else told.hits < told.misses
 
 
-def agreement(found: Mapping[Pair, Kind], told: Iterable[tuple[Pair, Counts]], *, auditor: bool = False) -> Agreement:
-    """How an author agrees whose audits say `told`, where one's own clearly `found` strong or weak."""
-    # specs/06-ledger.md: "A node MUST NOT let the audits of one author raise or lower the trust in another."
-    judged: Counter[Kind] = Counter()
-    agreed: Counter[Kind] = Counter()
-    for pair, counts in told:
-        kind = found.get(pair)
-        if kind is not None and counts.any:
-            judged[kind] += 1
-            agreed[kind] += agrees(kind, counts)
-    return Agreement(judged["strong"], agreed["strong"], judged["weak"], agreed["weak"], auditor)
+class Record:
+    """How one author agrees, pair by pair: what changes of one pair is judged alone.
+
+    Its numbers depend on one's own audits and on this author's, never on another's.
+    """
+
+    __slots__ = ("_auditor", "_judged", "agreement")
+
+    def __init__(self, *, auditor: bool = False) -> None:
+        self._auditor = auditor
+        # Of pairs that one's own audits found strong or weak: which, and whether the author found them so.
+        self._judged: dict[Pair, tuple[Kind, bool]] = {}
+        self.agreement = Agreement(auditor=auditor)
+
+    def judge(self, pair: Pair, found: Kind | None, told: Counts) -> bool:
+        """Compare what the author `told` with what was `found`, if that is clear; whether the agreement changed."""
+        # specs/06-ledger.md: "A node MUST NOT let the audits of one author raise or lower the trust in another."
+        judged = (found, agrees(found, told)) if found is not None and told.any else None
+        if judged == self._judged.get(pair):
+            return False
+        self._judged.pop(pair, None)
+        if judged is not None:
+            self._judged[pair] = judged
+        count = Counter(self._judged.values())
+        strong, weak = count["strong", True], count["weak", True]
+        self.agreement = Agreement(strong + count["strong", False], strong, weak + count["weak", False], weak, self._auditor)
+        return True

@@ -243,3 +243,46 @@ def test_dropped_author__is_forgotten() -> None:
     assert {key for key, _ in imports.drop(author(1))} == {key for key, _ in rows}
     assert counts(imports, peer(99)) == Counts()
     assert imports.drop(author(1)) == []
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["own", "told", "dropped", "asked", "next day"]),
+        st.integers(1, 3),
+        st.integers(0, 5),
+        st.sampled_from(["hit", "miss"]),
+    ),
+    max_size=60,
+)
+
+
+@given(_STEPS)
+def test_import__step_by_step_counts_what_all_of_it_at_once_counts(steps: list[tuple[str, int, int, str]]) -> None:
+    own, at_ms = EvidenceBook(), NOW_MS
+    imports = Imports(own, ME, (author(3),))
+    rows: dict[bytes, bytes] = {}
+    for number, (step, whose, subject, verdict) in enumerate(steps):
+        changed: list[tuple[bytes, bytes | None]] = []
+        if step == "own":
+            for _ in range(3):
+                own.add(peer(subject), "arith", verdict, at_ms)
+        elif step == "told":
+            changed = imports.add(author(whose), [(peer(subject), "arith", verdict)] * 3, at_ms, number)
+        elif step == "dropped":
+            changed = imports.drop(author(whose))
+        elif step == "asked":
+            counts(imports, peer(subject), at_ms)
+        else:
+            at_ms += 20 * DAY_MS
+        for key, value in changed:
+            rows.pop(key, None)
+            if value is not None:
+                rows[key] = value
+    again = Imports(own, ME, (author(3),))
+    for key, value in rows.items():
+        again.restore(key, value)
+    for subject in range(6):
+        assert counts(imports, peer(subject), at_ms) == counts(again, peer(subject), at_ms)
+        assert imports.parts(peer(subject), "arith", at_ms) == again.parts(peer(subject), "arith", at_ms)
+    for whose in range(1, 4):
+        assert imports.agreement(author(whose), at_ms) == again.agreement(author(whose), at_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import comb
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from protocol.constants import AUDITOR_PAIRS, EVIDENCE_ONE, TRUST_ONE, TRUST_OWN_MIN, TRUST_PAIRS_MAX, TRUST_RISK
 from protocol.errors import LocalProtocolError
 from protocol.evidence import Counts
-from protocol.trust import Agreement, Kind, Pair, agreement, agrees, clear, lower_bound
+from protocol.trust import Agreement, Kind, Pair, Record, agrees, clear, lower_bound
 
 KINDS: tuple[Kind, ...] = ("strong", "weak")
 
@@ -82,6 +83,14 @@ def test_own_audits__are_never_clear_with_few(own: Counts) -> None:
 @pytest.mark.parametrize(("hits", "misses", "agreed"), [(2, 1, ["strong"]), (1, 2, ["weak"]), (1, 1, [])])
 def test_agreement__is_of_majorities_and_a_tie_is_none(hits: int, misses: int, agreed: list[str]) -> None:
     assert [kind for kind in KINDS if agrees(kind, of(hits, misses))] == agreed
+
+
+def agreement(found: Mapping[Pair, Kind], told: Iterable[tuple[Pair, Counts]], *, auditor: bool = False) -> Agreement:
+    """How an author agrees, one pair after the other."""
+    record = Record(auditor=auditor)
+    for each, counts in told:
+        record.judge(each, found.get(each), counts)
+    return record.agreement
 
 
 FOUND: dict[Pair, Kind] = {pair(number): KINDS[number // 8] for number in range(16)}

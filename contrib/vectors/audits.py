@@ -40,7 +40,7 @@ def _regrade(
     audits: bytes, opening: bytes, genesis: dict[str, Any], parameters: dict[str, Any]
 ) -> list[tuple[bytes, str, str]]:
     """Verdicts as (peer, skill, verdict)."""
-    return regrade(open_entry(audits), open_entry(opening), Parameters.parse(Genesis.parse(genesis), parameters))
+    return list(regrade(open_entry(audits), open_entry(opening), Parameters.parse(Genesis.parse(genesis), parameters)))
 
 
 def _clusters(records: list[dict[str, Any]]) -> list[tuple[bytes, int]]:
