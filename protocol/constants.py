@@ -298,6 +298,9 @@ FOLLOWED_BYTES_TOTAL_MAX: Final = 67_108_864
 # A head is told to all peers, so seldom: evidence is not in a hurry. What one peer may tell, and ask for, beyond which it is
 # not heard: entries of the size of a beacon's come ten thousand at once, then a thousand a second.
 HEADS_EACH_MS: Final = 5_000
+# A peer may not have heard it: while a clock is off, nothing is. Once more after a minute, and then ever more seldom.
+HEADS_AGAIN_MS_MIN: Final = 60_000
+HEADS_AGAIN_MS_MAX: Final = 3_600_000
 HEADS_MS: Final = 1_000
 HEADS_BURST: Final = 16
 PULL_COUNT_MAX: Final = 128

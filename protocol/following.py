@@ -17,6 +17,8 @@ from protocol.constants import (
     FOLLOW_LOOK_MS,
     FOLLOW_MS,
     FOLLOWED_ENTRIES_MAX,
+    HEADS_AGAIN_MS_MAX,
+    HEADS_AGAIN_MS_MIN,
     HEADS_EACH_MS,
     HEADS_MAX,
     LEDGER_RESTORE_MS_MAX,
@@ -86,6 +88,8 @@ class Following:
         self._adopted_at_ms = 0
         self._told: int = -1
         self._tell_at_ms = 0
+        self._tell_again_at_ms = 0
+        self._again_ms = HEADS_AGAIN_MS_MIN
         self._notice_at_ms = 0
 
     @property
@@ -300,8 +304,8 @@ class Following:
             due.append(self._look_at_ms)
         if self._met_at_ms is not None and not self._own.ready:
             due.append(self._release_at_ms(self._met_at_ms))
-        if self._own.head[0] != self._told and self._tellers:
-            due.append(self._tell_at_ms)
+        if self._own.chain.head is not None and self._tellers:
+            due.append(self._tell_at_ms if self._own.head[0] != self._told else self._tell_again_at_ms)
         return min(due, default=None)
 
     def advance(self) -> None:
@@ -339,9 +343,19 @@ class Following:
 
     def _tell(self) -> None:
         head, now_ms = self._own.chain.head, self._outbox.now.mono_ms
-        if head is None or head.number == self._told or not self._tellers or now_ms < self._tell_at_ms:
+        if head is None or not self._tellers:
             return
+        if head.number != self._told:
+            if now_ms < self._tell_at_ms:
+                return
+            self._again_ms = HEADS_AGAIN_MS_MIN
+        elif now_ms < self._tell_again_at_ms:
+            return
+        else:
+            # specs/06-ledger.md: "HEADS_AGAIN_MS_MIN later and then after twice the time before, up to HEADS_AGAIN_MS_MAX"
+            self._again_ms = min(2 * self._again_ms, HEADS_AGAIN_MS_MAX)
         self._told, self._tell_at_ms = head.number, now_ms + HEADS_EACH_MS
+        self._tell_again_at_ms = now_ms + self._again_ms
         for peer in sorted(self._tellers):
             self._outbox.send(peer, Heads((pack_head(head),)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,8 @@ from protocol.canonical import Value
 from protocol.constants import (
     FOLLOW_AUTHOR_MS,
     FOLLOWED_MAX,
+    HEADS_AGAIN_MS_MAX,
+    HEADS_AGAIN_MS_MIN,
     HEADS_BURST,
     HEADS_EACH_MS,
     LEDGER_RESTORE_MS_MAX,
@@ -154,6 +157,25 @@ def test_heads__are_told_so_seldom_however_much_is_written() -> None:
     assert len(sent(a.effects[mark:], Heads)) <= 1 + 20 * 500 // HEADS_EACH_MS
 
 
+def test_head__that_nobody_heard_is_told_again_ever_more_seldom() -> None:
+    _, (a, b) = club("a", "b")
+    a.join(b.signer)
+    a.wait(HEADS_EACH_MS)
+    mark = len(a.effects)
+    times = []
+    for _ in range(4 * HEADS_AGAIN_MS_MAX // HEADS_AGAIN_MS_MIN):
+        a.wait(HEADS_AGAIN_MS_MIN)
+        if sent(a.effects[mark:], Heads):
+            times.append(a.mono_ms // HEADS_AGAIN_MS_MIN)
+            mark = len(a.effects)
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    assert waits[:4] == [2, 4, 8, 16]
+    assert max(waits) == HEADS_AGAIN_MS_MAX // HEADS_AGAIN_MS_MIN
+    write(a, 1)
+    a.wait(HEADS_EACH_MS)
+    assert sent(a.effects[mark:], Heads)
+
+
 def test_talk_of_ledgers__is_not_counted_among_the_messages_of_tasks() -> None:
     """Whoever compares what was sent with what arrived would take a head on its way for a lost message."""
     both, (a, b) = club("a", "b")
@@ -222,7 +244,7 @@ def test_pull_without_answer__is_sent_again_and_then_given_up() -> None:
     bench, _, _ = followed()
     again = sent(bench.wait(PULL_MS_MAX * (PULL_TRIES_MAX + 2)), Pull)
     assert len(again) == PULL_TRIES_MAX - 1
-    assert bench.core.following.deadline_ms() is None
+    assert not bench.core.following.busy
 
 
 def test_more_heads_and_pulls__than_one_peer_may_send_are_refused() -> None:

@@ -32,6 +32,8 @@ GOLDS: Final = {question.text: question.gold for question in QUESTIONS}
 _GROWS: Final = re.compile(
     r"\._senders\b|\._full_at_ms$|\.(sent|received|_?rejected|_resting_until_ms|_paused_until_ms|_notice_at_ms)$|\._?faults\._awards$"
     r"|\._?(ledger|followed|following|imports|evidence|audit_records|records|openings|batches|acknowledged)\b"
+    # What the last step wanted done, which the next one begins anew.
+    r"|\._outbox\.effects$"
 )
 
 
