@@ -31,6 +31,7 @@ from node.models import PackagedModel, find, packaged
 from node.networks import Network, load, newest
 from node.peering import receive
 from node.store import Store
+from node.tapes import TapeFile
 from node.transport import Transport, TransportError, Validator
 from protocol import gossip
 from protocol.allowance import Caps
@@ -42,6 +43,7 @@ from protocol.genesis import protocol_prefix
 from protocol.identity import KeySigner, public_key_of
 from protocol.outbox import TOPICS
 from protocol.parameters import Parameters
+from protocol.tape import TapedCore
 
 _log = logging.getLogger(__name__)
 _MODEL_CHECK_S = 1.0
@@ -74,11 +76,17 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    home: NetworkHome, config: Config, wrap: Callable[[Engine], Engine] | None = None, *, fresh: bool = False
+    home: NetworkHome,
+    config: Config,
+    wrap: Callable[[Engine], Engine] | None = None,
+    *,
+    fresh: bool = False,
+    tape: Path | None = None,
 ) -> AsyncIterator[Running]:
     """Start a node and stop it on leaving; raises `UserError` in one line. `wrap` is for `tutti dev` alone.
 
-    `fresh` says that the caller made the identity just now, so that nobody holds anything of its ledger.
+    `fresh` says that the caller made the identity just now, so that nobody holds anything of its ledger. `tape` is a new file
+    for all that goes into the core.
     """
     home.create()
     async with contextlib.AsyncExitStack() as stack:
@@ -112,7 +120,12 @@ async def running(
         own = _own_record(config, engine, parameters)
         ignored = frozenset(map(public_key_of, config.auditors_ignored))
         kept = replace(parameters, auditors=tuple(auditor for auditor in parameters.auditors if auditor not in ignored))
-        core = Core(KeySigner(seed), kept, own, secrets.token_bytes, store.rows(), caps=caps, origin=begins)
+        if tape is None:
+            core = Core(KeySigner(seed), kept, own, secrets.token_bytes, store.rows(), caps=caps, origin=begins)
+        else:
+            file = TapeFile(tape)
+            stack.callback(file.close)
+            core = TapedCore(file.write, KeySigner(seed), kept, own, secrets.token_bytes, store.rows(), caps, begins)
         failed: asyncio.Future[UserError] = asyncio.get_running_loop().create_future()
         events = EventStream()
         executor = Executor(core, transport, engine, store, topics, events.emit, lambda e: _fail(failed, e))

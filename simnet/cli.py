@@ -1,4 +1,4 @@
-"""The command line `simnet`: runs of the protocol under virtual time, each repeatable from what it prints."""
+"""The command line `simnet`: runs of whole networks under virtual time, each repeatable from what it prints."""
 
 from __future__ import annotations
 
@@ -7,29 +7,52 @@ import difflib
 import json
 import os
 import re
+import resource
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib import metadata
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from simnet.world import World
 
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
+SAFETY: Final = 4
+LIVENESS: Final = 5
+CRASHED: Final = 6
 
 _DESCRIPTION: Final = """\
-The simulator of Tutti: many nodes in one process, under virtual time, running the real protocol code of
-protocol/ with simulated links and simulated models. The same seed gives the same digest on every machine.
-
-What it does not do yet: scenario files, adversaries other than one liar, partitions, crashes, sweeps, replay of tapes,
-checkers of invariants and report pages. --loss drops gossip only. The models are statistical: how often each kind is
-right is an assumption written in simnet/solvers.py, so its accuracy says how well the protocol weighs such nodes and
-nothing about any real model."""
+The simulator of Tutti: whole networks in one process, under virtual time, running the protocol code of the daemon with
+simulated links, faults, adversaries and models. A run is decided by the source, the scenario and the seed alone, and
+ends in one digest that is the same on every machine."""
 _EXIT_CODES: Final = """\
 exit codes:
-  0  the run ended and every question had an explicit outcome
+  0  the run ended and everything that must hold did
   1  it failed
-  2  wrong usage"""
+  2  wrong usage, or a scenario with errors
+  4  safety was violated: something happened that never may
+  5  liveness was violated: something did not happen that must
+  6  a node's core raised an error: a bug"""
 _FLAG: Final = re.compile(r"--[a-z][a-z-]*")
+_FLAGS: Final = (
+    "--seed",
+    "--seeds",
+    "--grid",
+    "--jobs",
+    "--engine",
+    "--minutes",
+    "--nodes",
+    "--set",
+    "--until",
+    "--node",
+    "--json",
+)
+_RANGE: Final = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+_PROGRESS_S: Final = 1.0
 
 
 class _UsageError(Exception):
@@ -43,15 +66,17 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives its exit code."""
+    from simnet.scenario import ScenarioError  # noqa: PLC0415  pydantic need not be imported for help
+
     try:
         code = _dispatch(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
-    except _UsageError as error:
+    except (_UsageError, ScenarioError) as error:
         _say(str(error))
         return USAGE
     except RuntimeError as error:
         _say(str(error))
-        return FAILED
+        return CRASHED if type(error).__name__ == "CoreError" else FAILED
     except KeyboardInterrupt:
         _say("interrupted")
         return FAILED
@@ -63,45 +88,63 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"simnet: {message}", file=sys.stderr)
+    for line in message.splitlines():
+        print(f"simnet: {line}", file=sys.stderr)
 
 
 def _dispatch(argv: Sequence[str]) -> int:
-    root = _Parser(
-        prog="simnet",
-        description=_DESCRIPTION,
-        epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
-    run = commands.add_parser(
-        "run", help="one run of a small network", description=_DESCRIPTION, epilog=_EXIT_CODES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    for flag, purpose in {
-        "seed": "decides every draw (1)",
-        "nodes": "how many nodes (7)",
-        "questions": "how many questions, asked one after the other (40)",
-        "loss": "gossip lost, in thousandths (0)",
-    }.items():
-        run.add_argument(f"--{flag}", type=_integer, metavar="PERMILLE" if flag == "loss" else "N", help=purpose)
-    version = commands.add_parser("version", help="the version", allow_abbrev=False)
-    for command in (run, version):
-        command.add_argument("--json", action="store_true", help="print one JSON object")
+    root = _parser()
     try:
         args, unknown = root.parse_known_args(argv)
     except SystemExit:
         # Only --help ends this way, once it has printed.
         return OK
     if unknown:
-        _refuse(unknown, root, run)
-    if args.command == "run":
-        return _run(args)
-    if args.command == "version":
-        return _version(as_json=args.json)
-    root.print_help()
-    return OK
+        _refuse(unknown, root)
+    if args.command is None:
+        root.print_help()
+        return OK
+    return {"run": _run, "replay": _replay, "sweep": _sweep, "hunt": _hunt, "list": _list, "version": _version}[args.command](
+        args
+    )
+
+
+def _parser() -> _Parser:
+    shape = {"epilog": _EXIT_CODES, "formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    root = _Parser(prog="simnet", description=_DESCRIPTION, **shape)  # type: ignore[arg-type]
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
+    run = commands.add_parser("run", help="one run of a scenario", description=_DESCRIPTION, **shape)  # type: ignore[arg-type]
+    run.add_argument(
+        "scenario", nargs="?", default="baseline", metavar="SCENARIO", help="a name that `simnet list` shows, or a file"
+    )
+    run.add_argument("--seed", type=_integer, default=1, metavar="N", help="decides every draw (1)")
+    run.add_argument("--nodes", type=_integer, metavar="N", help="how many nodes (else what the scenario says)")
+    run.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
+        help="another value for a key of the scenario, such as links.loss_permille=50; repeatable",
+    )  # fmt: skip
+    replay = commands.add_parser("replay", help="go through a run or a daemon's tape again", allow_abbrev=False)
+    replay.add_argument("file", metavar="RUN|TAPE", help="what `simnet run --json` printed, or a tape of `tutti run --tape`")
+    replay.add_argument("--until", type=_seconds, metavar="T", help="stop after so many seconds of its time")
+    replay.add_argument("--node", metavar="ID", help="show what this node does: its name, or the end of its peer id")
+    sweep = commands.add_parser("sweep", help="many runs: over seeds and settings, on all cores", allow_abbrev=False)
+    sweep.add_argument("scenario", metavar="SCENARIO", help="a name from `simnet list`, or a file")
+    sweep.add_argument("--seeds", default="1..5", metavar="A..B", help="the seeds from A to B (1..5)")
+    sweep.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=V1,V2", help="values of a key, each with all of another; repeatable"
+    )
+    sweep.add_argument("--jobs", type=_integer, metavar="N", help="processes at once (else one a core)")
+    sweep.add_argument("--engine", metavar="dask://HOST:PORT", help="run on a Dask cluster that has this package installed")
+    hunt = commands.add_parser(
+        "hunt", help="random scenarios until something breaks, then the smallest that shows it", allow_abbrev=False
+    )
+    hunt.add_argument("--minutes", type=_integer, default=5, metavar="M", help="how long to look (5)")
+    hunt.add_argument("--seed", type=_integer, default=1, metavar="N", help="the seed to begin with (1)")
+    listed = commands.add_parser("list", help="the scenarios that there are", allow_abbrev=False)
+    version = commands.add_parser("version", help="the version", allow_abbrev=False)
+    for command in (run, replay, sweep, hunt, listed, version):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    return root
 
 
 def _integer(text: str) -> int:
@@ -111,42 +154,181 @@ def _integer(text: str) -> int:
 _integer.__name__ = "number"  # argparse names it so in its error
 
 
-def _refuse(unknown: Sequence[str], *parsers: argparse.ArgumentParser) -> NoReturn:
+def _seconds(text: str) -> int:
+    """Seconds, with a fraction if need be, in milliseconds."""
+    whole, _, part = text.partition(".")
+    return 1_000 * int(whole, 10) + int((part + "000")[:3], 10)
+
+
+_seconds.__name__ = "number of seconds"
+
+
+def _refuse(unknown: Sequence[str], root: argparse.ArgumentParser) -> NoReturn:
     name = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
-    known = [flag for parser in parsers for flag in _FLAG.findall(parser.format_help())]
+    known = [*_FLAG.findall(root.format_help()), *_FLAGS]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f", did you mean {close[0]}?" if close else ""
     raise _UsageError(f"unknown argument {name[:60]!r}{hint}; see simnet --help")
 
 
-def _version(*, as_json: bool) -> int:
+def _version(args: argparse.Namespace) -> int:
     try:
         version = metadata.version("tutti-network")
     except metadata.PackageNotFoundError:
         version = "(not installed as a package)"
-    print(json.dumps({"version": version}) if as_json else f"simnet of tutti {version}")
+    print(json.dumps({"version": version}) if args.json else f"simnet of tutti {version}")
+    return OK
+
+
+def _list(args: argparse.Namespace) -> int:
+    from simnet.scenario import Scenario, names  # noqa: PLC0415
+
+    found = [Scenario.load(name) for name in names()]
+    if args.json:
+        rows = [{"name": each.name, "about": each.about, "nodes": each.nodes, "duration_s": each.duration_s} for each in found]
+        print(json.dumps({"scenarios": rows}))
+        return OK
+    width = max(len(each.name) for each in found)
+    for each in found:
+        print(f"{each.name:{width}}  {each.nodes:5} nodes {each.duration_s:6} s  {each.about}")
     return OK
 
 
 def _run(args: argparse.Namespace) -> int:
-    # Here and not above: the protocol's code need not be imported for help.
-    from simnet import report, scenario  # noqa: PLC0415
+    from simnet import report, running  # noqa: PLC0415
+    from simnet.scenario import SEED_MAX, Scenario  # noqa: PLC0415
 
-    defaults = scenario.Settings()
-    settings = scenario.Settings(
-        seed=_within("--seed", args.seed, defaults.seed, 0, scenario.SEED_MAX),
-        nodes=_within("--nodes", args.nodes, defaults.nodes, scenario.NODES_MIN, scenario.NODES_MAX),
-        questions=_within("--questions", args.questions, defaults.questions, 1, scenario.QUESTIONS_MAX),
-        loss_permille=_within("--loss", args.loss, defaults.loss_permille, 0, scenario.LOSS_PERMILLE_MAX),
-    )
-    found = scenario.run(settings)
-    print(json.dumps(report.as_json(found)) if args.json else "\n".join(report.lines(found)))
-    return OK
+    if not 0 <= args.seed <= SEED_MAX:
+        raise _UsageError(f"--seed must be from 0 to {SEED_MAX}, not {args.seed}")
+    settings = [*args.settings, *([f"nodes={args.nodes}"] if args.nodes is not None else [])]
+    scenario = Scenario.load(args.scenario).changed(settings)
+    result = running.run(scenario, args.seed, _progress() if sys.stderr.isatty() else None)
+    repeat = report.command(args.scenario, args.seed, settings)
+    print(json.dumps(report.as_json(result, repeat)) if args.json else "\n".join(report.lines(result, repeat)))
+    return _code({violation.kind for violation in result.violations})
 
 
-def _within(flag: str, given: int | None, default: int, low: int, high: int) -> int:
-    if given is None:
-        return default
-    if not low <= given <= high:
-        raise _UsageError(f"{flag} must be from {low} to {high}, not {given}")
-    return given
+def _replay(args: argparse.Namespace) -> int:
+    from simnet import replay  # noqa: PLC0415
+
+    path = Path(args.file)
+    shown: Callable[[str], None] | None = None if args.json else print
+    found = _report_in(path)
+    if found is None:
+        played = replay.tape(path, args.until, shown if args.node is not None else None)
+        same = played.first is None
+        if args.json:
+            print(
+                json.dumps({"peer": played.peer, "steps": played.steps, "effects": played.effects, "differs_at": played.first})
+            )
+        else:
+            how = "to the byte as it was taped" if same else f"otherwise from step {played.first} on"
+            print(f"{played.peer}: {played.steps} steps, {played.effects} effects, {how}")
+        return OK if same else FAILED
+    digest = replay.run(found, args.until, args.node, shown or (lambda _: None))
+    same = digest in (None, found.get("digest"))
+    if args.json:
+        print(json.dumps({"digest": digest, "same": None if digest is None else same}))
+    else:
+        print("stopped there" if digest is None else f"digest {digest}, {'the same' if same else 'another one'}")
+    return OK if same else FAILED
+
+
+def _report_in(path: Path) -> dict[str, Any] | None:
+    """The report in a file; None for anything else, which must then be a tape."""
+    try:
+        with path.open("rb") as file:
+            if file.read(1) != b"{":
+                return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _UsageError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise _UsageError(f"{path} is neither a report of `simnet run --json` nor a tape") from error
+    return found if isinstance(found, dict) else None
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from simnet import sweep  # noqa: PLC0415
+    from simnet.scenario import SEED_MAX  # noqa: PLC0415
+
+    named = _RANGE.fullmatch(args.seeds)
+    if named is None or not int(named[1]) <= int(named[2]) <= SEED_MAX:
+        raise _UsageError(f"--seeds is A..B, such as 1..20, not {args.seeds!r}")
+    grid = {}
+    for each in args.grid:
+        key, sign, values = each.partition("=")
+        if not sign or not values:
+            raise _UsageError(f"--grid is KEY=V1,V2, such as links.loss_permille=0,50, not {each!r}")
+        grid[key] = values.split(",")
+    if args.jobs is not None and args.jobs < 1:
+        raise _UsageError(f"--jobs must be 1 or more, not {args.jobs}")
+    work = sweep.jobs(args.scenario, range(int(named[1]), int(named[2]) + 1), grid)
+    found = []
+    for number, each in enumerate(sweep.swept(work, args.engine, args.jobs), 1):
+        found.append(each)
+        if sys.stderr.isatty():
+            print(f"\r{number} of {len(work)} runs ", end="", file=sys.stderr, flush=True)
+    digest = sweep.digest(found)
+    if args.json:
+        print(json.dumps({"runs": found, "digest": digest}))
+    else:
+        print("\n".join([*sweep.table(found), f"digest of all: {digest}"]))
+    return _code({violation["kind"] for each in found for violation in each["violations"]})
+
+
+def _hunt(args: argparse.Namespace) -> int:
+    from simnet import hunt  # noqa: PLC0415
+    from simnet.scenario import SEED_MAX  # noqa: PLC0415
+
+    if not 0 <= args.seed <= SEED_MAX:
+        raise _UsageError(f"--seed must be from 0 to {SEED_MAX}, not {args.seed}")
+    if args.minutes < 1:
+        raise _UsageError(f"--minutes must be 1 or more, not {args.minutes}")
+    ends_s: float = time.monotonic() + 60 * args.minutes
+    runs = [0]
+
+    def go_on(seed: int) -> bool:
+        runs[0] = seed - args.seed
+        if sys.stderr.isatty():
+            print(f"\r{runs[0]} scenarios, nothing found ", end="", file=sys.stderr, flush=True)
+        return time.monotonic() < ends_s
+
+    found = hunt.hunted(args.seed, go_on)
+    if found is None:
+        print(json.dumps({"scenarios": runs[0], "found": None}) if args.json else f"{runs[0]} scenarios, everything held")
+        return OK
+    each = found.violation
+    if args.json:
+        shown = {"kind": each.kind, "checker": each.checker, "at_ms": each.at_ms, "node": each.node, "text": each.text}
+        print(json.dumps({"scenarios": runs[0] + 1, "found": shown, "repeat": found.command}))
+    else:
+        print(
+            f"{each.checker} ({each.kind}) at {each.at_ms / 1_000:.1f} s, {each.node}: {each.text}\nrepeat it: {found.command}"
+        )
+    return CRASHED if each.checker == "no-error" else _code({each.kind})
+
+
+def _code(kinds: set[str]) -> int:
+    return SAFETY if "safety" in kinds else LIVENESS if "liveness" in kinds else OK
+
+
+def _progress() -> Callable[[World], None]:
+    """A line on a terminal: simulated time, events a second, memory."""
+    last = [time.monotonic(), 0.0]
+
+    def show(world: World) -> None:
+        now_s = time.monotonic()
+        if now_s - last[0] < _PROGRESS_S:
+            return
+        rate = (world.events - last[1]) / (now_s - last[0])
+        last[:] = [now_s, float(world.events)]
+        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(
+            f"\r{world.now_us / 1e6:9.1f} s simulated, {rate:8.0f} events/s, {memory_mb} MB ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from protocol.allowance import Caps
 from protocol.capability import Record
@@ -31,6 +32,8 @@ from protocol.own_ledger import Origin
 from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
 from simnet.draws import Stream
+from simnet.links import Connection
+from simnet.queue import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,72 +49,107 @@ class Solution:
 
 Solver = Callable[[str, Stream], Solution]
 
+# The latest log lines that a host keeps.
+LOGS_MAX: Final = 1_024
+
 
 class Network(Protocol):
     """What a host needs from the world around it."""
 
-    def after(self, delay_ms: int, host: Host, event: Input) -> int:
-        """Give `event` to `host` after a delay; the number can be cancelled."""
-        ...
-
-    def cancel(self, number: int) -> None:
-        """Forget an event that was to come."""
+    def after(self, delay_ms: int, host: Host, event: Input, work: Guard | None = None) -> None:
+        """Give `event` to `host` after a delay, unless it is crashed before, or `work` is closed."""
         ...
 
     def deliver(self, source: Host, target: bytes, data: bytes) -> bool:
         """Send to one peer; False if there is no connection."""
         ...
 
-    def gossip(self, source: Host, data: bytes) -> None:
+    def gossip(self, source: Host, topic: str, data: bytes) -> None:
         """Send to all that the source can reach."""
         ...
 
-    def connect(self, source: Host, target: bytes) -> bool:
-        """Make a connection; False if the target is not there."""
+    def dial(self, source: Host, target: bytes, effect: int) -> None:
+        """Make a connection; a dial that fails is told as the end of its effect."""
         ...
 
 
-@dataclass
 class Host:
-    """A node in the world. `disk` survives a crash, the core does not."""
+    """A node in the world. `disk` survives a crash, the core does not.
 
-    name: str
-    seed: int
-    parameters: Parameters
-    record: Record
-    solver: Solver
-    network: Network
-    requirement_map: RequirementMap
-    skew_ms: int = 0
-    caps: Caps = field(default_factory=Caps)
-    disk: dict[tuple[str, bytes], bytes] = field(default_factory=dict)
-    outcomes: dict[bytes, Outcome] = field(default_factory=dict)
-    logs: list[Log] = field(default_factory=list)
-    up: bool = True
+    `index`, `region`, `links`, `sequence` and what follows belong to the world: its place there, its channels by peer, how many
+    events it has caused, when its uplink is free, and when it wakes next.
+    """
 
-    def __post_init__(self) -> None:
-        self.signer = KeySigner(Stream(self.seed, f"key {self.name}").bytes(32))
-        self._draws = Stream(self.seed, f"solver {self.name}")
-        self._entropy = Stream(self.seed, f"entropy {self.name}")
-        self._running: dict[int, int] = {}
+    def __init__(  # noqa: PLR0913, PLR0917  what a world is made of
+        self,
+        name: str,
+        seed: int,
+        parameters: Parameters,
+        record: Record,
+        solver: Solver,
+        network: Network,
+        requirement_map: RequirementMap,
+        skew_ms: int = 0,
+        caps: Caps = Caps(),  # noqa: B008  frozen
+    ) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.record = record
+        self.solver = solver
+        self.network = network
+        self.requirement_map = requirement_map
+        self.skew_ms = skew_ms
+        self.caps = caps
+        self.disk: dict[tuple[str, bytes], bytes] = {}
+        self.outcomes: dict[bytes, Outcome] = {}
+        self.logs: deque[Log] = deque(maxlen=LOGS_MAX)
+        self.up = True
+        # Whether it died like a machine without power, which refuses nobody.
+        self.silent = False
+        # How many times as long its model takes: a gray failure.
+        self.slow = 1
+        # What its owner asked: the life of the host in which it did, and when the question ends.
+        self.asked: dict[bytes, tuple[Guard, int]] = {}
+        self.index = self.region = self.sequence = self.free_us = self.published = 0
+        self.reachable = True
+        self.bootstraps: list[bytes] = []
+        self.links: dict[bytes, Connection] = {}
+        # Peers that died, of which the news is on its way.
+        self.losing: dict[bytes, Guard] = {}
+        self.life = Guard()
+        self.wake_us: int | None = None
+        self.signer = KeySigner(Stream(seed, f"key {name}").bytes(32))
+        self.key = self.signer.public_key
+        self._draws = Stream(seed, f"solver {name}")
+        self._entropy = Stream(seed, f"entropy {name}")
+        self._running: dict[int, Guard] = {}
         self.core = self._new_core(Origin())
 
-    @property
-    def key(self) -> bytes:
-        """The node's public key."""
-        return self.signer.public_key
+    def stop(self) -> None:
+        """The process ends, and its model with it."""
+        for work in self._running.values():
+            work.open = False
+        self._running.clear()
 
     def restart(self) -> None:
         """Begin again from what is on disk."""
-        self._running.clear()
+        self.stop()
+        # An honest node that comes back asks its followers for its own ledger before it writes on.
         self.core = self._new_core(Origin(fresh=False))
         self.up = True
 
-    def take(self, event: Input, mono_ms: int, wall_ms: int) -> list[Effect]:
+    def solved(self, effect: Infer) -> Solution:
+        """What the model writes. A solver knows what it is asked by its words; a revision is the question again."""
+        judged = (JUDGE_KIND, effect.question, *effect.texts) if effect.kind == JUDGE_KIND else (effect.question,)
+        return self.solver("\n".join(judged), self._draws)
+
+    def take(self, event: Input, now: Instant) -> list[Effect]:
         """Give one input to the core and carry out its effects, in order."""
         if isinstance(event, EffectDone):
             self._running.pop(event.effect, None)
-        effects = self.core.step(event, Instant(mono_ms, wall_ms + self.skew_ms))
+        if self.skew_ms:
+            now = Instant(now.mono_ms, now.wall_ms + self.skew_ms)
+        effects = self.core.step(event, now)
         for effect in effects:
             self._carry_out(effect)
         return effects
@@ -132,21 +170,19 @@ class Host:
                 if not self.network.deliver(self, effect.peer, effect.data):
                     self.network.after(0, self, EffectDone(effect.effect, error="no connection"))
             case Publish():
-                self.network.gossip(self, effect.data)
+                self.network.gossip(self, effect.topic, effect.data)
             case Dial():
-                if not self.network.connect(self, effect.peer):
-                    self.network.after(0, self, EffectDone(effect.effect, error="no answer"))
+                self.network.dial(self, effect.peer, effect.effect)
             case Infer():
-                # A solver knows what it is asked by its words; a revision is the question again.
-                judged = (JUDGE_KIND, effect.question, *effect.texts) if effect.kind == JUDGE_KIND else (effect.question,)
-                solution = self.solver("\n".join(judged), self._draws)
+                solution = self.solved(effect)
                 result = InferenceResult(solution.text, solution.prompt_tokens, solution.tokens, solution.elapsed_ms)
                 done = EffectDone(effect.effect, solution.error, None if solution.error else result)
-                self._running[effect.effect] = self.network.after(solution.elapsed_ms, self, done)
+                work = self._running[effect.effect] = Guard()
+                self.network.after(self.slow * solution.elapsed_ms, self, done, work)
             case CancelInference():
-                number = self._running.pop(effect.effect, None)
-                if number is not None:
-                    self.network.cancel(number)
+                gone = self._running.pop(effect.effect, None)
+                if gone is not None:
+                    gone.open = False
             case Deliver():
                 self.outcomes[effect.request] = effect.outcome
             case Log():

@@ -3,52 +3,92 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import shlex
+from collections.abc import Sequence
+from typing import Any, Final
 
-from simnet.scenario import Report
+from simnet.running import Result, outcomes, source_digest
 
 # Two-sided 95 % of the normal distribution.
-_Z = 1.959964
+_Z: Final = 1.959964
+_SHOWN: Final = 5
 
 
-def as_json(report: Report) -> dict[str, Any]:
-    """The report; durations in milliseconds of simulated time, the accuracy with its 95 % interval."""
-    count = report.settings.questions
+def command(scenario: str, seed: int, settings: Sequence[str]) -> str:
+    """What repeats a run of this source."""
+    return shlex.join(
+        ["simnet", "run", scenario, "--seed", str(seed), *(word for each in settings for word in ("--set", each))]
+    )
+
+
+def as_json(result: Result, repeat: str) -> dict[str, Any]:
+    """The result; durations in milliseconds of simulated time, the accuracy with its 95 % interval."""
+    ended = [(asked, asked.outcome) for asked in result.asked if asked.outcome is not None]
+    right = sum(outcome.answer == asked.exercise.gold for asked, outcome in ended)
+    latencies = sorted(outcome.latency_ms for _, outcome in ended)
+    count = len(ended)
     return {
-        "seed": report.settings.seed,
-        "nodes": report.settings.nodes,
-        "questions": count,
-        "loss_permille": report.settings.loss_permille,
-        "outcomes": dict(report.outcomes),
-        "right": report.right,
-        "accuracy": round(report.right / count, 4),
-        "accuracy_interval": [round(end, 4) for end in interval(report.right, count)],
-        "messages_per_task": round(report.messages / count, 1),
-        "bytes_per_task": round(report.bytes_total / count),
-        "latency_ms_mean": round(report.latency_ms / count, 1),
-        "audits": report.audits,
-        "audit_messages": report.audit_messages,
-        "simulated_ms": report.simulated_ms,
-        "events": report.events,
-        "digest": report.digest,
-        "repeat": report.settings.command,
+        "scenario": result.scenario.name,
+        "seed": result.seed,
+        "nodes": result.scenario.nodes,
+        "source": source_digest(),
+        "digest": result.digest,
+        "questions": len(result.asked),
+        "outcomes": outcomes(result),
+        "ended": count,
+        "right": right,
+        "accuracy": round(right / count, 4) if count else None,
+        "accuracy_interval": [round(end, 4) for end in interval(right, count)] if count else None,
+        "latency_ms": {"p50": _quantile(latencies, 500), "p99": _quantile(latencies, 990)},
+        "messages_per_task": _mean([outcome.messages for _, outcome in ended]),
+        "bytes_per_task": _mean([outcome.bytes_total for _, outcome in ended]),
+        "tokens_per_task": _mean([outcome.tokens for _, outcome in ended]),
+        "violations": [
+            {"kind": each.kind, "checker": each.checker, "at_ms": each.at_ms, "node": each.node, "text": each.text}
+            for each in result.violations
+        ],
+        "happened": [{"at_ms": at_ms, "text": text} for at_ms, text in result.happened],
+        "simulated_ms": result.simulated_ms,
+        "events": result.events,
+        "cpu_s": round(result.cpu_s, 2),
+        "events_per_cpu_s": round(result.events / max(result.cpu_s, 0.001)),
+        "repeat": repeat,
     }
 
 
-def lines(report: Report) -> list[str]:
+def lines(result: Result, repeat: str) -> list[str]:
     """The same for a person."""
-    found, settings = as_json(report), report.settings
-    low, high = found["accuracy_interval"]
-    outcomes = ", ".join(f"{name} {count}" for name, count in report.outcomes.items())
+    found = as_json(result, repeat)
+    kinds = ", ".join(f"{name} {count}" for name, count in found["outcomes"].items()) or "no questions"
+    shown = [
+        f"{result.scenario.name}: {result.scenario.about}",
+        "",
+        f"nodes        {found['nodes']}, seed {found['seed']}, {result.simulated_ms / 1_000:.0f} s simulated",
+        f"outcomes     {kinds}",
+    ]
+    if found["accuracy"] is not None:
+        low, high = found["accuracy_interval"]
+        share = f"{found['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f})"
+        costs = f"{found['messages_per_task']} messages, {found['bytes_per_task']} bytes, {found['tokens_per_task']} tokens"
+        shown += [
+            f"right        {found['right']} of {found['ended']}, {share}",
+            f"latency      p50 {found['latency_ms']['p50']} ms, p99 {found['latency_ms']['p99']} ms",
+            f"a question   {costs}",
+        ]
+    shown += [f"{each['at_ms'] / 1_000:10.1f} s {each['text']}" for each in found["happened"]]
+    if result.violations:
+        shown.append(f"VIOLATED     {len(result.violations)} times:")
+        shown += [
+            f"  {each.at_ms / 1_000:.1f} s {each.checker} ({each.kind}) at {each.node}: {each.text}"
+            for each in result.violations[:_SHOWN]
+        ]
+    else:
+        shown.append("checks       all hold")
     return [
-        f"{settings.questions} questions to a network of {settings.nodes} simulated nodes, seed {settings.seed}",
-        f"outcomes       {outcomes}",
-        f"right          {report.right} of {settings.questions}, {found['accuracy']:.3f} (95 %: {low:.3f} to {high:.3f})",
-        f"a question     {found['messages_per_task']} messages, {found['bytes_per_task']} bytes, {found['latency_ms_mean']} ms",
-        f"audits before  {report.audits} with {report.audit_messages} messages",
-        f"simulated      {report.simulated_ms / 1_000:.1f} s in {report.events} events",
-        f"digest         {report.digest}",
-        f"repeat it      {settings.command}",
+        *shown,
+        f"events       {found['events']} in {found['cpu_s']} s of CPU, {found['events_per_cpu_s']} a second",
+        f"digest       {found['digest']}",
+        f"repeat it    {repeat}",
     ]
 
 
@@ -58,3 +98,11 @@ def interval(right: int, count: int) -> tuple[float, float]:
     middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _quantile(ordered: Sequence[int], permille: int) -> int | None:
+    return ordered[min(len(ordered) - 1, len(ordered) * permille // 1_000)] if ordered else None
+
+
+def _mean(values: Sequence[int]) -> float | None:
+    return round(sum(values) / len(values), 1) if values else None

@@ -1,137 +1,329 @@
-"""The one scenario there is so far: a small network like that of `tutti dev`, asked generated questions one by one."""
+"""Scenario files: TOML, checked before anything runs, with errors that name the key.
+
+What a scenario says is all that a run depends on, besides the seed and the source: `Scenario.load` and `Scenario.changed` give
+a value that is valid or raise `ScenarioError` with one line for each key that is not.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from protocol import exercises
-from protocol.capability import Record
-from protocol.events import AuditsWanted
-from protocol.outcome import Outcome
-from protocol.parameters import preset
-from simnet.draws import Stream
-from simnet.host import Host
-from simnet.solvers import KINDS, solver
-from simnet.world import World
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-NODES_MIN: Final = 2
-NODES_MAX: Final = 64
-NODES_DEFAULT: Final = 10
-QUESTIONS_MAX: Final = 10_000
-QUESTIONS_DEFAULT: Final = 40
-LOSS_PERMILLE_MAX: Final = 900
+from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX
+from protocol.exercises import ONE_STEP
+from simnet.regions import REGIONS, SHARES
+from simnet.solvers import KINDS
+
+SUFFIX: Final = ".toml"
+FILE_SIZE_MAX: Final = 1 << 20
+NODES_MAX: Final = 1_000_000
 SEED_MAX: Final = 2**62
+HOURS_MAX: Final = 7 * 24
+_WHOLE: Final = 1_000
 
-# Each specialist twice, the generalist and a liar; a larger network has more of the first five.
-_MORE: Final = ("arith", "lists", "text", "logic", "generalist")
-_POPULATION: Final = (*_MORE, "liar", "arith", "lists", "text", "logic")
-# Time for everyone to meet; records pass at each new connection, so even a lossy network is done long before.
-_MEETING_MS: Final = 10_000
+Permille: TypeAlias = Annotated[int, Field(ge=0, le=1_000)]
+Seconds: TypeAlias = Annotated[int, Field(ge=0, le=HOURS_MAX * 3_600)]
+Parts: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a run depends on; the same settings give the same digest, on every machine."""
+class ScenarioError(Exception):
+    """A scenario that cannot be run; the text has a line for each key that is wrong, and what it may be."""
 
-    seed: int = 1
-    nodes: int = NODES_DEFAULT
-    questions: int = QUESTIONS_DEFAULT
-    loss_permille: int = 0
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Group(_Part):
+    """Nodes alike: of the whole population `parts` of the sum of all parts."""
+
+    model: str
+    parts: Parts = 1
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.model not in KINDS:
+            raise ValueError(f"no model {self.model}; there are {', '.join(KINDS)}")
+        return self
+
+    hardware: Literal["phone", "laptop", "desktop", "server"] = "laptop"
+
+
+class Links(_Part):
+    """`regions` by parts; jitter is a share of the latency, on top; `bits_per_s` is what a node can send, 0 without bound."""
+
+    regions: dict[str, Parts] = Field(default_factory=lambda: dict(zip(REGIONS, SHARES, strict=True)))
+    jitter_permille: Permille = 100
+    loss_permille: Permille = 0
+    bits_per_s: Annotated[int, Field(ge=0, le=100_000_000_000)] | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        unknown = sorted(set(self.regions) - set(REGIONS))
+        if unknown:
+            raise ValueError(f"no region {', '.join(unknown)}; there are {', '.join(REGIONS)}")
+        if not sum(self.regions.values()):
+            raise ValueError("regions have no parts at all")
+        return self
+
+
+class Churn(_Part):
+    """Sessions and absences of `share_permille` of the nodes: exponential, of these medians, from `from_s` to `until_s`."""
+
+    median_session_s: Annotated[int, Field(ge=1, le=1_000_000)]
+    median_absence_s: Annotated[int, Field(ge=1, le=1_000_000)]
+    share_permille: Permille = 1_000
+    from_s: Seconds = 60
+    until_s: Seconds | None = None
+
+
+class Workload(_Part):
+    """Questions: Poisson arrivals of this rate over the whole network, by `askers` nodes, of these skills in turn."""
+
+    questions_per_minute: Annotated[int, Field(ge=0, le=600_000)] = 60
+    askers: Annotated[int, Field(ge=1, le=NODES_MAX)] = 10
+    skills: tuple[str, ...] = tuple(sorted(ONE_STEP))
+    difficulty_max: Annotated[int, Field(ge=1, le=3)] = 3
+    deadline_ms: Annotated[int, Field(ge=1, le=DEADLINE_MS_MAX)] = DEADLINE_MS_DEFAULT
+    from_s: Seconds = 30
+    rush_at_s: Seconds | None = None
+    rush_s: Seconds = 10
+    rush_factor: Annotated[int, Field(ge=1, le=1_000)] = 10
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        unknown = sorted(set(self.skills) - set(ONE_STEP))
+        if unknown or not self.skills:
+            raise ValueError(f"no skill {', '.join(unknown) or 'at all'}; there are {', '.join(sorted(ONE_STEP))}")
+        return self
+
+
+class _Timed(_Part):
+    at_s: Seconds
+    lasts_s: Annotated[int, Field(ge=1, le=HOURS_MAX * 3_600)]
 
     @property
-    def command(self) -> str:
-        """The command line that repeats the run."""
-        return f"simnet run --seed {self.seed} --nodes {self.nodes} --questions {self.questions} --loss {self.loss_permille}"
+    def ends_s(self) -> int:
+        """When it is over."""
+        return self.at_s + self.lasts_s
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a run found. `outcomes` counts every kind that occurred; `audits` are those before the questions."""
+class Partition(_Timed):
+    """No message passes between two sets of regions, or only one way."""
 
-    settings: Settings
-    outcomes: Mapping[str, int]
-    right: int
-    messages: int
-    bytes_total: int
-    latency_ms: int
-    audits: int
-    audit_messages: int
-    simulated_ms: int
-    events: int
-    digest: str
+    kind: Literal["partition"]
+    regions: tuple[str, ...]
+    one_way: bool = False
 
 
-def population(count: int) -> tuple[str, ...]:
-    """The kinds of `count` nodes, in order; the first one is asked."""
-    more = (_MORE[index % len(_MORE)] for index in range(count - len(_POPULATION)))
-    return (*_POPULATION[:count], *more)
+class Crash(_Timed):
+    """A share of the nodes stops at once and comes back from its disk afterwards; `silent` as machines without power."""
+
+    kind: Literal["crash"]
+    share_permille: Permille
+    silent: bool = False
 
 
-def build(settings: Settings) -> tuple[World, list[Host]]:
-    """A world with everyone in it, each about to meet the first node."""
-    parameters = preset("dev")
-    world = World(parameters, settings.seed, loss_permille=settings.loss_permille)
-    hosts = []
-    for index, name in enumerate(population(settings.nodes)):
-        kind = KINDS[name]
-        record = Record(
-            sequence=0,
-            skills=dict(kind.skills),
-            model=name,
-            parameters=0,
-            quantisation="",
-            weights_hash="",
-            context=0,
-            tokens_per_s=kind.tokens_per_s,
-            slots=4,
-            available=True,
-            addresses=(),
-        )
-        hosts.append(world.add(f"{name}-{index}", record, solver(kind)))
-    for host in hosts[1:]:
-        world.join(host, hosts[0])
-    return world, hosts
+class Gray(_Timed):
+    """A share of the nodes is slow but alive: its models take so many times as long."""
+
+    kind: Literal["gray"]
+    share_permille: Permille
+    factor: Annotated[int, Field(ge=2, le=1_000)] = 20
 
 
-def run(settings: Settings) -> Report:
-    """Let the nodes meet, audit, ask every question and add up; raises `RuntimeError` if a task never ends."""
-    world, hosts = build(settings)
-    asked = hosts[0]
-    world.run(for_ms=_MEETING_MS)
-    audits = asked.core.audits
-    world.after(0, asked, AuditsWanted())
-    world.run(for_ms=1)
-    world.run(until=lambda: audits.settled(audits.skills))
-    before, before_messages = audits.done, audits.messages
-    outcomes: list[Outcome] = []
-    right = 0
-    for exercise in questions(settings.seed, settings.questions):
-        outcome = world.answer(asked, exercise.text)
-        outcomes.append(outcome)
-        right += outcome.answer == exercise.gold
-    kinds = Counter(outcome.kind.value for outcome in outcomes)
-    return Report(
-        settings=settings,
-        outcomes=dict(sorted(kinds.items())),
-        right=right,
-        messages=sum(outcome.messages for outcome in outcomes),
-        bytes_total=sum(outcome.bytes_total for outcome in outcomes),
-        latency_ms=sum(outcome.latency_ms for outcome in outcomes),
-        audits=before,
-        audit_messages=before_messages,
-        simulated_ms=world.now_us // 1_000,
-        events=world.events,
-        digest=world.digest(),
-    )
+class Loss(_Timed):
+    """So many more hops are lost, everywhere, and what is sent takes longer."""
+
+    kind: Literal["loss"]
+    permille: Permille
+    delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
 
 
-def questions(seed: int, count: int) -> list[exercises.Exercise]:
-    """`count` exercises of one step, skills in turn, the rest drawn from `seed`."""
-    draws, skills = Stream(seed, "questions"), sorted(exercises.ONE_STEP)
-    return [
-        exercises.generate(skills[index % len(skills)], 1 + draws.below(3), int.from_bytes(draws.bytes(8), "big"))
-        for index in range(count)
-    ]
+class Skew(_Timed):
+    """The clocks of a share of the nodes are off by up to so much, either way."""
+
+    kind: Literal["skew"]
+    share_permille: Permille
+    up_to_ms: Annotated[int, Field(ge=1, le=86_400_000)]
+
+
+class Eclipse(_Timed):
+    """All links of one honest node but those to adversaries are cut."""
+
+    kind: Literal["eclipse"]
+
+
+Fault: TypeAlias = Annotated[Partition | Crash | Gray | Loss | Skew | Eclipse, Field(discriminator="kind")]
+Policy: TypeAlias = Literal[
+    "over-claimer",
+    "colluder",
+    "equivocator",
+    "slanderer",
+    "censor",
+    "free-rider",
+    "audit-spotter",
+    "flooder",
+    "withholder",
+    "replayer",
+]
+
+
+# Policies that touch all they can, or begin with the run, whatever the file says.
+WHOLE_POLICIES: Final = frozenset({"over-claimer", "equivocator", "flooder", "replayer"})
+
+
+class Adversary(_Part):
+    """A share of the nodes follows a policy of simnet/adversaries.py from a time on; `lie_permille` is how much it touches."""
+
+    policy: Policy
+    share_permille: Permille
+    lie_permille: Permille = _WHOLE
+    from_s: Seconds = 0
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        if self.lie_permille != _WHOLE and self.policy in WHOLE_POLICIES:
+            raise ValueError(f"lie_permille means nothing to {self.policy}: leave it out")
+        if self.from_s and self.policy == "over-claimer":
+            raise ValueError("from_s means nothing to over-claimer: what it says of itself stands in its first record")
+        return self
+
+
+class Scenario(_Part):
+    """A whole run. `settle_s` is what the network has to converge in after everything that disturbs it is over."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    about: Annotated[str, Field(min_length=1, max_length=2_000)]
+    network: Literal["dev", "local", "testnet"] = "dev"
+    nodes: Annotated[int, Field(ge=2, le=NODES_MAX)] = 100
+    duration_s: Annotated[int, Field(ge=1, le=HOURS_MAX * 3_600)] = 120
+    settle_s: Seconds = 60
+    join_s: Seconds = 10
+    bootstraps: Annotated[int, Field(ge=1, le=100)] = 3
+    open_permille: Permille = 1_000
+    population: tuple[Group, ...] = ()
+    links: Links = Links()
+    churn: Churn | None = None
+    workload: Workload = Workload()
+    faults: tuple[Fault, ...] = ()
+    adversaries: tuple[Adversary, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.join_s > self.duration_s:
+            raise ValueError(f"join_s = {self.join_s} is after duration_s = {self.duration_s}")
+        for number, fault in enumerate(self.faults):
+            if fault.ends_s > self.duration_s:
+                raise ValueError(f"faults.{number} ends at {fault.ends_s} s, after duration_s = {self.duration_s}")
+            if isinstance(fault, Partition) and not (fault.regions and set(fault.regions) < set(self.links.regions)):
+                raise ValueError(f"faults.{number}.regions must be some and not all of {', '.join(self.links.regions)}")
+        if sum(adversary.share_permille for adversary in self.adversaries) >= _WHOLE:
+            raise ValueError("adversaries leave no honest node: their shares must be below 1000 together")
+        if self.population and not sum(group.parts for group in self.population):
+            raise ValueError("population has no parts at all")
+        return self
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any], name: str) -> Self:
+        """A scenario from the fields of a file called `name`; raises `ScenarioError`."""
+        try:
+            # By the rules for JSON, which take a list for a tuple; a date becomes a text, which no key takes.
+            return cls.model_validate_json(json.dumps({"name": name, **fields}, default=str))
+        except ValidationError as error:
+            raise ScenarioError("\n".join(_line(name, found) for found in error.errors())) from error
+
+    @classmethod
+    def load(cls, what: str) -> Self:
+        """The scenario in a file, or the built-in one of this name; raises `ScenarioError`."""
+        path = Path(what)
+        if what.endswith(SUFFIX) or path.parent != Path():
+            return cls.read(_parsed(_text(path), what), path.stem)
+        if what not in names():
+            raise ScenarioError(f"no scenario {what!r}; there are {', '.join(names())}, or a file that ends in {SUFFIX}")
+        return cls.read(_parsed(_built_in(what).read_text(encoding="utf-8"), what), what)
+
+    def changed(self, settings: Sequence[str]) -> Self:
+        """The same with some keys set, each as `key=value` with a path of names and numbers; raises `ScenarioError`."""
+        fields = self.model_dump(mode="json", exclude={"name"})
+        for setting in settings:
+            key, sign, value = setting.partition("=")
+            if not sign:
+                raise ScenarioError(f"{setting!r} is not key=value, such as nodes=200 or links.loss_permille=50")
+            _put(fields, key.strip(), _value(value.strip()))
+        return self.read(fields, self.name)
+
+
+def names() -> list[str]:
+    """The built-in scenarios, sorted."""
+    directory = resources.files("simnet") / "scenarios"
+    return sorted(file.name.removesuffix(SUFFIX) for file in directory.iterdir() if file.name.endswith(SUFFIX))
+
+
+def _built_in(name: str) -> Any:  # noqa: ANN401  a Traversable, which has no type that mypy and every Python agree on
+    return resources.files("simnet") / "scenarios" / f"{name}{SUFFIX}"
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > FILE_SIZE_MAX:
+            raise ScenarioError(f"{path} has more than {FILE_SIZE_MAX} bytes: that is no scenario")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path} is not text in UTF-8") from error
+    except OSError as error:
+        raise ScenarioError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _parsed(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{name}: not TOML: {error}") from error
+
+
+def _line(name: str, error: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part not in _KINDS) or name
+    if error["type"] == "extra_forbidden":
+        return f"{place}: no such key"
+    return f"{place}: {str(error['msg']).removeprefix('Value error, ')}"
+
+
+# The discriminator's words stand in the place of an error, and mean nothing to who wrote the file.
+_KINDS: Final = frozenset({"partition", "crash", "gray", "loss", "skew", "eclipse"})
+
+
+def _put(fields: dict[str, Any], key: str, value: object) -> None:
+    *path, last = key.split(".")
+    here: Any = fields
+    for part in path:
+        here = _inside(here, part, key)
+        if here is None:
+            raise ScenarioError(f"{key}: nothing is set at {part}; write a scenario file for that")
+    _inside(here, last, key)
+    here[int(last) if isinstance(here, list) else last] = value
+
+
+def _inside(here: Any, part: str, key: str) -> Any:  # noqa: ANN401  JSON
+    if isinstance(here, list):
+        if not part.isdecimal() or int(part) >= len(here):
+            raise ScenarioError(f"{key}: there are {len(here)}, numbered from 0, and no {part}")
+        return here[int(part)]
+    if not isinstance(here, dict) or part not in here:
+        known = f"; there are {', '.join(sorted(here))}" if isinstance(here, dict) else ""
+        raise ScenarioError(f"{key}: no such key {part}{known}")
+    return here[part]
+
+
+def _value(text: str) -> object:
+    """A value as TOML has it; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,21 +1,24 @@
 """A world of simulated nodes: discrete events in integer microseconds, seeded, one digest a run.
 
-Events are ordered by (time, destination, source, sequence of the source), so the order never depends on how the run was
-computed. Small and true for now: full connectivity by dialling, latency with jitter, loss of gossip, crash and restart.
+Hosts drive the very `protocol.core.Core` of the daemon; the world is what is around them: connections, gossip (a model, see
+simnet/gossip.py), time, and faults. Events are ordered by (time, destination, source, sequence of the source).
 """
 
 from __future__ import annotations
 
 import hashlib
-import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from protocol.allowance import Caps
 from protocol.capability import Record
+from protocol.constants import DEADLINE_MS_DEFAULT
 from protocol.events import (
     AddressesChanged,
     Effect,
+    EffectDone,
     Input,
+    Instant,
     MessageReceived,
     PeerConnected,
     PeerLost,
@@ -27,23 +30,44 @@ from protocol.events import (
 from protocol.outcome import Outcome
 from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
-from simnet.draws import Stream
+from simnet.draws import Draws
+from simnet.gossip import Overlay
 from simnet.host import Host, Solver
+from simnet.links import Connection, Link, Rule
+from simnet.queue import Dead, Dialled, Guard, Own, Queue, Rejoin
 
 # An arbitrary fixed start, so wall times in a run look like dates and never depend on today's.
-_WALL_MS = 1_700_000_000_000
+WALL_MS: Final = 1_700_000_000_000
+
+# A channel over which nothing passes dies when TCP's keep-alive gives up, and a dial that nobody answers by its time limit:
+# those of the daemon (node/libp2p_wire.py, node/libp2p_stack.py).
+DEAD_US: Final = 25_000_000
+DIAL_US: Final = 10_000_000
+# Round trips of a dial: TCP, Noise, and the first streams.
+_DIAL_TRIPS: Final = 3
+# What is lost of a channel is sent again after this, or after two round trips.
+_AGAIN_US: Final = 200_000
+# Of a channel no more than this is lost in a try, in thousandths: what loses everything is a partition.
+_WHOLE, _LOSS_MAX = 1_000, 990
+# How often a node without any peer tries its bootstrap nodes again.
+_REJOIN_US: Final = 5_000_000
+
+_WAKE: Final = TimerFired()
+
+
+class CoreError(RuntimeError):
+    """A core raised an error, which is a bug: where, when, at what, and which."""
 
 
 class World:
-    """Hosts, links and the clock. `latency_us` and `jitter_us` hold for every link, `loss_permille` for gossip."""
+    """Hosts, links, faults and the clock. `link` holds for every pair of hosts, or `links` for each pair of regions."""
 
     def __init__(
         self,
         parameters: Parameters,
         seed: int,
-        latency_us: int = 1_000,
-        jitter_us: int = 500,
-        loss_permille: int = 0,
+        link: Link = Link(),  # noqa: B008  frozen
+        links: Sequence[Sequence[Link]] | None = None,
     ) -> None:
         self.parameters = parameters
         self.seed = seed
@@ -51,46 +75,58 @@ class World:
         self.events = 0
         self.hosts: dict[bytes, Host] = {}
         self.observer: Callable[[Host, Effect], None] | None = None
-        self._latency_us, self._jitter_us, self._loss = latency_us, jitter_us, loss_permille
+        self.rules: list[Rule] = []
+        # What adversaries made up and signed with no key: it may stand in no receipt.
+        self.forged: list[bytes] = []
+        self._all: list[Host] = []
+        self._links = [list(row) for row in links] if links is not None else [[link]]
+        self._ways = [[(way.latency_us, way.jitter_us, way.loss_permille) for way in row] for row in self._links]
         self._requirement_map = RequirementMap(parameters)
-        self._queue: list[tuple[int, bytes, bytes, int, Input]] = []
-        self._cancelled: set[int] = set()
-        self._links: set[tuple[bytes, bytes]] = set()
-        self._draws = Stream(seed, "links")
-        self._sequence = 0
-        self._timers: dict[bytes, tuple[int, int]] = {}
+        self._queue = Queue()
+        self._overlay = Overlay(seed)
+        self._draws = Draws(seed, "links")
+        self._asked = 0
+        self._held: list[Connection] = []
         self._digest = hashlib.sha256()
 
     # --- Population
 
-    def add(self, name: str, record: Record, solver: Solver, skew_ms: int = 0, caps: Caps = Caps()) -> Host:  # noqa: B008  frozen
-        """Add a node; it listens at an address that is its name."""
-        host = Host(name, self.seed, self.parameters, record, solver, self, self._requirement_map, skew_ms, caps)
+    def add(
+        self,
+        name: str,
+        record: Record,
+        solver: Solver,
+        skew_ms: int = 0,
+        caps: Caps = Caps(),  # noqa: B008  frozen
+        region: int = 0,
+        *,
+        reachable: bool = True,
+        kind: type[Host] = Host,
+    ) -> Host:
+        """Add a node; it listens at an address that is its name. One that is not `reachable` can be dialled by nobody."""
+        host = kind(name, self.seed, self.parameters, record, solver, self, self._requirement_map, skew_ms, caps)
+        host.index, host.region, host.reachable = len(self._all), region, reachable
         self.hosts[host.key] = host
+        self._all.append(host)
+        self._overlay.add(region)
         self.after(0, host, AddressesChanged((f"/sim/{name}",)))
         return host
 
-    def join(self, host: Host, bootstrap: Host) -> None:
-        """Connect a node to its bootstrap."""
-        self.connect(host, bootstrap.key)
-
-    def crash(self, host: Host) -> None:
-        """Stop a node at once; its peers see the connections end."""
-        host.up = False
-        self._queue = [item for item in self._queue if item[1] != host.key]
-        heapq.heapify(self._queue)
-        self._timers.pop(host.key, None)
-        for a, b in sorted(self._links):
-            if host.key in (a, b):
-                self._links.discard((a, b))
-                other = self.hosts[b if a == host.key else a]
-                self.after(1, other, PeerLost(host.key))
+    def join(self, host: Host, *bootstraps: Host) -> None:
+        """Connect a node to its bootstrap nodes; while it has no peer at all it tries them again."""
+        host.bootstraps = [bootstrap.key for bootstrap in bootstraps]
+        for bootstrap in bootstraps:
+            self.connect(host, bootstrap.key)
+        self._rejoin(host)
 
     def ask(
         self, host: Host, text: str, skill: str | None = None, deadline_ms: int | None = None, planners: int | None = None
     ) -> bytes:
         """Ask `host` a question now; gives the request's id, under which `host.outcomes` will hold the outcome."""
-        request = hashlib.sha256(f"{self._sequence} {text}".encode()).digest()[:16]
+        self._asked += 1
+        request = hashlib.sha256(f"{self._asked} {text}".encode()).digest()[:16]
+        ends_us = self.now_us + 1_000 * (DEADLINE_MS_DEFAULT if deadline_ms is None else deadline_ms)
+        host.asked[request] = host.life, ends_us
         self.after(0, host, RequestMade(request, text, skill, deadline_ms, planners=planners))
         return request
 
@@ -102,54 +138,193 @@ class World:
         self.run(until=lambda: request in host.outcomes)
         return host.outcomes[request]
 
+    # --- Faults
+
+    def crash(self, host: Host, *, silent: bool = False) -> None:
+        """Stop a node at once. Its peers see their channels end; of a machine that died `silent` only after a time."""
+        host.up, host.life.open, host.silent = False, False, silent
+        host.stop()
+        for key in sorted(host.links):
+            other = self.hosts[key]
+            self._disconnect(host, other)
+            delay_us = DEAD_US if silent else self._way(host, other).latency_us
+            news = other.losing[host.key] = Guard()
+            self._push(self.now_us + delay_us, other, host, PeerLost(host.key), news)
+        for news in host.losing.values():
+            news.open = False
+        host.losing.clear()
+
+    def restart(self, host: Host) -> None:
+        """Start a node again from what is on its disk; it dials those it has saved, and its bootstrap nodes."""
+        assert not host.links
+        host.life = Guard()
+        host.wake_us = None
+        host.restart()
+        self.after(0, host, AddressesChanged((f"/sim/{host.name}",)))
+        self._rejoin(host)
+
+    def add_rule(self, rule: Rule) -> None:
+        """A fault on links, from now on."""
+        self.rules.append(rule)
+        if rule.block:
+            for host in self._all:
+                for key in sorted(host.links):
+                    connection, other = host.links[key], self.hosts[key]
+                    ways = (connection.ends, connection.ends[::-1])
+                    if host.index < other.index and any(self._is_blocked(*way) for way in ways):
+                        self._stall(connection)
+
+    def remove_rule(self, rule: Rule) -> None:
+        """A fault ends: what channels kept back arrives, in order, as if it had just been sent again."""
+        self.rules.remove(rule)
+        held, self._held = self._held, []
+        for connection in held:
+            if not connection.open:
+                continue
+            if any(self._is_blocked(*ends) for ends in (connection.ends, connection.ends[::-1])):
+                self._held.append(connection)
+                continue
+            connection.stalled_us = None
+            waiting, connection.held = connection.held, []
+            for source, target, event in waiting:
+                self._send(connection, self._all[source], self._all[target], event, 0)
+
+    def _is_blocked(self, source: int, target: int) -> bool:
+        return any(rule.block and rule.holds(source, target) for rule in self.rules)
+
+    def _stall(self, connection: Connection) -> None:
+        """Nothing passes one way: if that lasts, both ends give the channel up."""
+        if connection.stalled_us is None:
+            connection.stalled_us = self.now_us
+            self._held.append(connection)
+            self._doubt(connection)
+
+    def _doubt(self, connection: Connection) -> None:
+        """Look again at a stalled channel when TCP would have given it up."""
+        assert connection.stalled_us is not None
+        one = self._all[connection.ends[0]]
+        self._push(self.now_us + DEAD_US, one, one, Dead(connection, connection.stalled_us), connection)
+
     # --- Network
 
-    def after(self, delay_ms: int, host: Host, event: Input) -> int:
-        """Give `event` to `host` after `delay_ms`."""
-        return self._schedule(self.now_us + 1_000 * delay_ms, host.key, host.key, event)
-
-    def cancel(self, number: int) -> None:
-        """Forget the event with this number."""
-        self._cancelled.add(number)
+    def after(self, delay_ms: int, host: Host, event: Input, work: Guard | None = None) -> None:
+        """Give `event` to `host` after `delay_ms`, unless it is crashed before, or `work` is closed."""
+        self._push(self.now_us + 1_000 * delay_ms, host, host, event, host.life if work is None else work)
 
     def deliver(self, source: Host, target: bytes, data: bytes) -> bool:
-        """Put `data` on the link to `target`; links keep order and lose nothing."""
-        if (min(source.key, target), max(source.key, target)) not in self._links:
+        """Put `data` on the channel to `target`; False if there is none."""
+        connection = source.links.get(target)
+        if connection is None:
             return False
-        self._schedule(self.now_us + self._latency_us, target, source.key, MessageReceived(source.key, data))
+        self._send(connection, source, self.hosts[target], MessageReceived(source.key, data), len(data))
         return True
 
-    def gossip(self, source: Host, data: bytes) -> None:
-        """Bring `data` to every host that is up, each after its own delay; a model, not the mesh itself."""
-        for key in sorted(self.hosts):
-            if key == source.key or not self.hosts[key].up or self._draws.below(1_000) < self._loss:
-                continue
-            delay_us = self._latency_us + self._draws.below(self._jitter_us + 1)
-            self._schedule(self.now_us + delay_us, key, source.key, MessageReceived(None, data))
+    def gossip(self, source: Host, topic: str, data: bytes) -> None:
+        """Spread `data` over the overlay."""
+        source.published += 1
+        spread = self._overlay.spread(topic, source.index, self.now_us, self._ways, self.rules)
+        event = MessageReceived(None, data)
+        hosts, queue, index, sequence = self._all, self._queue, source.index, source.sequence
+        for target, time_us in zip(spread.hosts.tolist(), spread.arrivals_us.tolist(), strict=True):
+            sequence += 1
+            queue.push(time_us, (target, index, sequence, event, hosts[target].life))
+        source.sequence = sequence
 
     def connect(self, source: Host, target: bytes) -> bool:
-        """Make a link unless there is one; both ends hear of it."""
+        """Make a channel unless there is one, at once; both ends hear of it. False if nobody can be reached there."""
         other = self.hosts.get(target)
-        link = (min(source.key, target), max(source.key, target))
-        if other is None or not other.up:
+        if other is None or not (source.up and other.up and other.reachable) or self._is_cut(source, other):
             return False
-        if link not in self._links:
-            self._links.add(link)
-            self.after(1, source, PeerConnected(target))
-            self.after(1, other, PeerConnected(source.key))
+        if target not in source.links:
+            connection = Connection(source.index, other.index)
+            source.links[target] = other.links[source.key] = connection
+            self._overlay.connect(source.index, other.index)
+            self._tell_lost(source, other)
+            self._tell_lost(other, source)
+            self._push(self.now_us + 1_000, source, other, PeerConnected(target), connection)
+            self._push(self.now_us + 1_000, other, source, PeerConnected(source.key), connection)
         return True
+
+    def _tell_lost(self, host: Host, peer: Host) -> None:
+        """A new channel: that the old one had ended is known by now."""
+        news = host.losing.pop(peer.key, None)
+        if news is not None and news.open:
+            news.open = False
+            self._push(self.now_us, host, peer, PeerLost(peer.key), host.life)
+
+    def dial(self, source: Host, target: bytes, effect: int) -> None:
+        """Dial as the daemon does: some round trips, a refusal, or silence until the time limit."""
+        other = self.hosts.get(target)
+        if other is None or not other.reachable or self._is_cut(source, other) or (other.silent and not other.up):
+            self._push(self.now_us + DIAL_US, source, source, EffectDone(effect, error="no answer"), source.life)
+            return
+        trip_us = self._way(source, other).latency_us + self._way(other, source).latency_us
+        if not other.up:
+            self._push(self.now_us + trip_us, source, source, EffectDone(effect, error="refused"), source.life)
+            return
+        self._push(self.now_us + _DIAL_TRIPS * trip_us, source, source, Dialled(target, effect), source.life)
+
+    def _is_cut(self, one: Host, other: Host) -> bool:
+        return bool(self.rules) and (self._is_blocked(one.index, other.index) or self._is_blocked(other.index, one.index))
+
+    def _way(self, source: Host, target: Host) -> Link:
+        return self._links[source.region][target.region]
+
+    def _send(self, connection: Connection, source: Host, target: Host, event: Input, size: int) -> None:
+        """Put an input on its way over a channel, behind all that went before it."""
+        way, now_us = self._links[source.region][target.region], self.now_us
+        delay_us = way.latency_us + (self._draws.below(way.jitter_us + 1) if way.jitter_us else 0)
+        loss = way.loss_permille
+        for rule in self.rules:
+            if rule.holds(source.index, target.index):
+                if rule.block:
+                    connection.held.append((source.index, target.index, event))
+                    self._stall(connection)
+                    return
+                delay_us += rule.delay_us
+                loss += rule.loss_permille
+        while loss and self._draws.below(_WHOLE) < min(loss, _LOSS_MAX):
+            delay_us += max(_AGAIN_US, 4 * way.latency_us)
+        if way.bits_per_s:
+            begins_us = max(now_us, source.free_us)
+            source.free_us = begins_us + 8_000_000 * size // way.bits_per_s
+            delay_us += source.free_us - now_us
+        end = int(source.index != connection.ends[0])
+        time_us = max(now_us + delay_us, connection.last_us[end])
+        connection.last_us[end] = time_us
+        self._push(time_us, target, source, event, connection)
+
+    def _disconnect(self, one: Host, other: Host) -> None:
+        """Both ends forget a channel, and what was on its way over it is lost."""
+        connection = one.links.pop(other.key)
+        del other.links[one.key]
+        connection.open = False
+        self._overlay.disconnect(one.index, other.index)
+        for host in (one, other):
+            if host.up and not host.links and host.bootstraps:
+                self._push(self.now_us + _REJOIN_US, host, host, Rejoin(), host.life)
+
+    def _rejoin(self, host: Host) -> None:
+        if not host.links:
+            for key in host.bootstraps:
+                self.connect(host, key)
+            if host.bootstraps and not host.links:
+                self._push(self.now_us + _REJOIN_US, host, host, Rejoin(), host.life)
 
     # --- Running
 
     def run(self, for_ms: int | None = None, until: Callable[[], bool] | None = None, events_max: int = 5_000_000) -> None:
         """Run for a time, or until a condition holds; raises `RuntimeError` if the events run out first."""
         end_us = None if for_ms is None else self.now_us + 1_000 * for_ms
+        queue = self._queue
         for _ in range(events_max):
             if until is not None and until():
                 return
-            if not self._queue or (end_us is not None and self._queue[0][0] > end_us):
+            time_us = queue.next_us()
+            if time_us is None or (end_us is not None and time_us > end_us):
                 break
-            self._step()
+            self.now_us = time_us
+            self._pass(time_us)
         else:
             raise RuntimeError(f"{events_max} events and no end")
         if end_us is not None:
@@ -161,36 +336,68 @@ class World:
         """SHA-256 over everything that was sent, in order: 64 hex digits."""
         return self._digest.hexdigest()
 
-    def _step(self) -> None:
-        time_us, target, _, number, event = heapq.heappop(self._queue)
-        self.now_us = time_us
-        if number in self._cancelled:
-            self._cancelled.discard(number)
-            return
-        host = self.hosts[target]
-        if not host.up:
-            return
-        if isinstance(event, TimerFired):
-            self._timers.pop(target, None)
+    def _pass(self, time_us: int) -> None:
+        """Let everything of one instant happen."""
+        hosts, now = self._all, Instant(time_us // 1_000, WALL_MS + time_us // 1_000)
+        for index, _, _, event, guard in self._queue.pop():
+            if not guard.open:
+                continue
+            host = hosts[index]
+            if not host.up:
+                continue
+            if event is _WAKE:
+                if host.wake_us != time_us:
+                    continue  # an earlier deadline has taken its place
+                host.wake_us = None
+            elif isinstance(event, Own):
+                self._happen(host, event)
+                continue
+            elif isinstance(event, PeerLost):
+                host.losing.pop(event.peer, None)
+            self._give(host, event, now)
+
+    def _give(self, host: Host, event: Input, now: Instant) -> None:
+        """One event: one step of one core."""
         self.events += 1
-        for effect in host.take(event, time_us // 1_000, _WALL_MS + time_us // 1_000):
-            if isinstance(effect, Send | Publish):
-                self._digest.update(target + time_us.to_bytes(8, "big") + effect.data)
-            if self.observer is not None:
-                self.observer(host, effect)
-        self._set_timer(host)
-
-    def _set_timer(self, host: Host) -> None:
+        try:
+            effects = host.take(event, now)
+        except Exception as error:
+            # A core never raises for what came from outside: whatever it is, it is a bug to be shown with its place.
+            raise CoreError(f"{host.name} at {self.now_us / 1e6:.6f} s, {type(event).__name__}: {error!r}") from error
+        if effects:
+            for effect in effects:
+                if isinstance(effect, Send | Publish):
+                    self._digest.update(b"%d %d " % (host.index, self.now_us) + effect.data)
+                if self.observer is not None:
+                    self.observer(host, effect)
         due_ms = host.core.deadline()
-        known = self._timers.get(host.key)
-        if due_ms is None or (known is not None and known[0] <= due_ms):
-            return
-        if known is not None:
-            self.cancel(known[1])
-        delay_ms = max(0, due_ms - self.now_us // 1_000)
-        self._timers[host.key] = (due_ms, self.after(delay_ms, host, TimerFired()))
+        if due_ms is not None:
+            due_us = max(1_000 * due_ms, self.now_us)
+            if host.wake_us is None or due_us < host.wake_us:
+                host.wake_us = due_us
+                self._push(due_us, host, host, _WAKE, host.life)
 
-    def _schedule(self, time_us: int, target: bytes, source: bytes, event: Input) -> int:
-        self._sequence += 1
-        heapq.heappush(self._queue, (time_us, target, source, self._sequence, event))
-        return self._sequence
+    def _happen(self, host: Host, event: Own) -> None:
+        """What concerns the world alone."""
+        match event:
+            case Dialled():
+                if not self.connect(host, event.target):
+                    self.after(0, host, EffectDone(event.effect, error="no answer"))
+            case Dead():
+                connection = event.connection
+                ways = (connection.ends, connection.ends[::-1])
+                if connection.stalled_us != event.since_us:
+                    return
+                if all(rule.patient for rule in self.rules for way in ways if rule.block and rule.holds(*way)):
+                    self._doubt(connection)  # it is held on purpose, for however long
+                else:
+                    one, other = (self._all[index] for index in connection.ends)
+                    self._disconnect(one, other)
+                    self._push(self.now_us, one, other, PeerLost(other.key), one.life)
+                    self._push(self.now_us, other, one, PeerLost(one.key), other.life)
+            case Rejoin():
+                self._rejoin(host)
+
+    def _push(self, time_us: int, target: Host, source: Host, event: Input | Own, guard: Guard) -> None:
+        source.sequence += 1
+        self._queue.push(time_us, (target.index, source.index, source.sequence, event, guard))

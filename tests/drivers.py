@@ -164,7 +164,7 @@ class Driver(abc.ABC):
 class _Scripted(Host):
     """A peer that only listens; the test writes what it says."""
 
-    def take(self, event: Input, mono_ms: int, wall_ms: int) -> list[Effect]:  # noqa: ARG002 - as its base
+    def take(self, event: Input, now: Instant) -> list[Effect]:  # noqa: ARG002 - as its base
         return []
 
 
@@ -177,13 +177,13 @@ class _WatchedWorld(World):
             self.driver.on_left(target, data)
         return done
 
-    def gossip(self, source: Host, data: bytes) -> None:
+    def gossip(self, source: Host, topic: str, data: bytes) -> None:
         self.driver.on_left(None, data)
-        super().gossip(source, data)
+        super().gossip(source, topic, data)
 
-    def connect(self, source: Host, target: bytes) -> bool:
+    def dial(self, source: Host, target: bytes, effect: int) -> None:
         self.driver.dials.append((self.driver.now().mono_ms, target))
-        return super().connect(source, target)
+        super().dial(source, target, effect)
 
 
 class HostDriver(Driver):
@@ -211,21 +211,16 @@ class HostDriver(Driver):
         self._world.run(for_ms=for_ms)
 
     def peer(self, name: str) -> KeySigner:
-        host = _Scripted(name, 1, PARAMETERS, record(), self._solver, self._world, REQUIREMENT_MAP)
-        self._world.hosts[host.key] = host
-        return host.signer
+        return self._world.add(name, record(), self._solver, kind=_Scripted).signer
 
     def connect(self, peer: KeySigner) -> None:
-        World.connect(self._world, self._world.hosts[peer.public_key], self.core.me)
+        self._world.connect(self._world.hosts[peer.public_key], self.core.me)
 
     def lose(self, peer: KeySigner) -> None:
         self._world.crash(self._world.hosts[peer.public_key])
 
     def cut(self, peer: KeySigner) -> None:
-        self._world._links.clear()
-        for other in self._world.hosts.values():
-            if other.key not in (peer.public_key, self.core.me):
-                self._world._links.add((min(other.key, self.core.me), max(other.key, self.core.me)))
+        del self.host.links[peer.public_key]
 
     def reach(self, peer: KeySigner, *, possible: bool) -> None:
         self._world.hosts[peer.public_key].up = possible

@@ -47,6 +47,7 @@ from protocol.sealing import commitment
 from protocol.verification import verify
 from simnet.draws import Stream
 from simnet.host import Host, Solution, Solver
+from simnet.links import Link
 from simnet.world import World
 from tests.test_exercises import solve_arith, solve_lists
 
@@ -114,7 +115,7 @@ EXPERT: Final = {"arith": 1_000, "lists": 1_000}
 
 def world_of(solvers: Mapping[str, Solver], seed: int = 1, skills: tuple[str, ...] = ("arith",), **links: int) -> World:
     """Nodes named as in `solvers`, all joined through the first one and connected to each other."""
-    world = World(PARAMETERS, seed, **links)
+    world = World(PARAMETERS, seed, Link(**links))
     hosts = [world.add(name, record(*skills), solve) for name, solve in solvers.items()]
     for host in hosts[1:]:
         world.join(host, hosts[0])

@@ -17,6 +17,7 @@ from protocol.outcome import Outcome, OutcomeKind
 from protocol.planning import COMPOSITE, PLANNER
 from simnet.draws import Stream
 from simnet.host import Solution, Solver
+from simnet.links import Link
 from simnet.reading import read
 from simnet.world import World
 from tests.support import PARAMETERS, REQUIREMENT_MAP, Bench, host_of, record
@@ -57,7 +58,7 @@ def planner(plan: str | None, elapsed_ms: int = 20) -> Solver:
 
 def world_of(planners: Mapping[str, Solver], specialists: Mapping[str, Solver] | None = None) -> World:
     """A requester without skills, a specialist a skill, and planners, all connected."""
-    world = World(PARAMETERS, 1)
+    world = World(PARAMETERS, 1, Link(jitter_us=0))
     asked = world.add("asked", record(), reader("none"))
     for name in SPECIALISTS:
         world.join(world.add(name, record(name), (specialists or {}).get(name, reader(name))), asked)
@@ -126,7 +127,8 @@ def test_plans__that_are_alike_are_carried_out_once_and_count_for_each_planner()
     (weight,) = {seat.weight for seat in outcome.seats}
     assert outcome.answer == GOLD
     assert outcome.tally is not None
-    assert dict(outcome.tally.support) == {GOLD: 2 * weight, WRONG: weight}
+    # The other plan may be broken off before it has its answer: it could change nothing any more.
+    assert outcome.tally.support[0] == (GOLD, 2 * weight)
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def test_network__uses_what_another_found_only_after_agreeing_with_it() -> None:
     assert imports.agreement(first.key, WALL_MS).trust > 0
     assert imports.recommended(subject.key, "arith", WALL_MS).hits > 0
     assert second.core.counts(subject.key, "arith", WALL_MS) == Counts()
-    subject.restart()
+    world.restart(subject)
     world.join(subject, second)
     world.run(for_ms=120_000)
     world.run(until=lambda: second.core.audits.settled(("arith",)))

@@ -39,7 +39,7 @@ def test_node_that_lost_entries__gives_no_number_twice(lost: str) -> None:
     a.disk.clear()
     a.disk.update(copy)
     world.run(for_ms=1_000)
-    a.restart()
+    world.restart(a)
     world.connect(a, b.key)
     world.connect(a, c.key)
     ask(world, a, 1)

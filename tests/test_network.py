@@ -19,10 +19,12 @@ from protocol.constants import (
     SEATS_DEFAULT,
     WINDOW_MS_MAX,
 )
-from protocol.events import AddressesChanged, AuditsWanted, Effect, Infer
+from protocol.events import AuditsWanted, Effect, Infer
 from protocol.outcome import Outcome, OutcomeKind
 from simnet.draws import Stream
+from simnet.gossip import HOP_US
 from simnet.host import Host, Solution, Solver
+from simnet.links import Link
 from simnet.world import World
 from tests.support import EXPERT, PARAMETERS, exercise, failing, host_of, liar, record, solver, world_of
 
@@ -133,8 +135,9 @@ def test_free_text__comes_from_the_most_trusted_and_is_not_voted() -> None:
 def test_latency__is_the_models_and_a_few_trips_and_no_fixed_wait() -> None:
     world = calibrated(experts(5))
     for _, outcome in [ask_all(world, [host_of(world, "expert0")], range(seed, seed + 1))[0] for seed in range(300, 310)]:
-        # Beacon, bid, award, result: four trips, each a little longer than the link for the rounding to milliseconds.
-        assert outcome.latency_ms - outcome.inference_ms <= 4 * (LATENCY_MS + 1)
+        # Beacon, bid, award, result: four trips, each a little longer than the link for the rounding to milliseconds, and
+        # what a mesh takes to pass a beacon on.
+        assert outcome.latency_ms - outcome.inference_ms <= 4 * (LATENCY_MS + 1) + HOP_US // 1_000 + 1
         assert outcome.calibration_ms == 0
 
 
@@ -212,7 +215,7 @@ def test_silent_executor__loses_its_lease_when_no_accept_comes() -> None:
     mark = len(asker.logs)
     request = world.ask(asker, exercise("arith", 9).text)
     bid = ("bid", mute.key.hex())
-    world.run(until=lambda: bid in [(log.event, log.fields.get("peer")) for log in asker.logs[mark:]])
+    world.run(until=lambda: bid in [(log.event, log.fields.get("peer")) for log in list(asker.logs)[mark:]])
     mute.up = False
     world.run(until=lambda: request in asker.outcomes)
     outcome = asker.outcomes[request]
@@ -248,8 +251,7 @@ def test_restart__keeps_what_was_learned_and_comes_back_by_itself() -> None:
     assert audits
     world.crash(host)
     world.run(for_ms=500)
-    host.restart()
-    world.after(0, host, AddressesChanged(("/sim/expert0",)))
+    world.restart(host)
     world.run(for_ms=3_000)
     assert len(host.core.peers.connected()) == 3
     assert host.core.own_record.sequence > sequence
@@ -264,8 +266,7 @@ def test_restart__is_asked_at_once_and_answers() -> None:
     host = host_of(world, "expert0")
     world.answer(host, exercise("arith", 8).text)
     world.crash(host)
-    host.restart()
-    world.after(0, host, AddressesChanged(("/sim/expert0",)))
+    world.restart(host)
     world.run(for_ms=50)
     outcome = world.answer(host, exercise("arith", 9).text)
     assert (outcome.kind, outcome.answer) == (OutcomeKind.ANSWERED, exercise("arith", 9).gold)
@@ -399,7 +400,7 @@ def test_run__is_the_same_under_any_hash_seed_and_differs_between_seeds() -> Non
 
 def _joined(seed: int) -> Outcome:
     """A newcomer asks the moment it is connected to its bootstrap, which does not offer the skill."""
-    world = World(PARAMETERS, seed, latency_us=2_000)
+    world = World(PARAMETERS, seed, Link(latency_us=2_000))
     bootstrap = world.add("bootstrap", record("lists"), solver({"lists": 1_000}))
     for number in range(3):
         world.join(world.add(f"expert{number}", record("arith"), solver(EXPERT)), bootstrap)

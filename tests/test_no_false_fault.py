@@ -20,6 +20,7 @@ from protocol.receipt import Receipt, StepReceipt
 from protocol.verification import verify
 from simnet.draws import Stream
 from simnet.host import Host
+from simnet.links import Link
 from simnet.world import World
 from tests.support import EXPERT, PARAMETERS, exercise, failing, liar, record, solver
 
@@ -98,7 +99,7 @@ class Signed:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_honest_nodes__sign_nothing_that_proves_a_fault(seed: int) -> None:
-    world = World(PARAMETERS, seed, loss_permille=100)
+    world = World(PARAMETERS, seed, Link(loss_permille=100))
     signed = Signed(world)
     hosts = [world.add(name, record("arith"), solve) for name, solve in NODES.items()]
     for host in hosts[1:]:
@@ -114,7 +115,7 @@ def test_honest_nodes__sign_nothing_that_proves_a_fault(seed: int) -> None:
         match draws.below(4):
             case 0 if victim.up:
                 world.crash(victim)
-                victim.restart()
+                world.restart(victim)
                 world.join(victim, hosts[0] if victim is not hosts[0] else hosts[1])
             case 1:
                 victim.skew_ms += draws.below(12_000) - 6_000

@@ -63,7 +63,12 @@ NODES: Final = tuple(command for command in SESSION if " run " in command)
 
 # Run here by themselves: what must be printed, with flags that only make them smaller.
 ALONE: Final[Mapping[str, tuple[str, str]]] = {
-    "simnet run --seed 1 --questions 200": ("", r"^digest +[0-9a-f]{64}$"),
+    "simnet list": ("", r"^baseline +100 nodes"),
+    "simnet run mass-crash --seed 1": (" --nodes 5 --set workload.questions_per_minute=6", r"^digest +[0-9a-f]{64}$"),
+    "simnet sweep baseline --seeds 1..10 --grid links.loss_permille=0,50": (
+        " --seeds 1..1 --grid nodes=4 --grid duration_s=20 --grid settle_s=10 --grid workload.from_s=8",
+        r"^digest of all: [0-9a-f]{64}$",
+    ),
     "tutti models list": ("", r"^arith\b"),
 }
 KEEP: Final = "tutti dev --keep"
@@ -87,6 +92,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "make bench": "measures for an hour and more on a machine with nothing else to do",
     "make vectors": "writes into the checkout; test_vectors.py makes the same files and compares them",
     "make mutants": "runs the tests a hundred times",
+    "simnet hunt --minutes 5": "looks for faults for as long as it is told; test_simnet_sweep.py runs its parts",
     "make fuzz": "looks for faults for as long as it is told; test_fuzz.py runs each target for a moment",
     **dict.fromkeys(
         (
@@ -123,6 +129,14 @@ def test_readme__shows_no_command_that_nothing_runs() -> None:
         )
     for command in rows:
         assert command in shown, f"README.md no longer shows `{command}`: delete its row in tests/test_readme.py"
+
+
+def test_readme__the_example_of_the_simulator_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    exec(compile(example, "README.md", "exec"), {})  # noqa: S102  our own text
+    assert capsys.readouterr().out == "42\n"
 
 
 def test_readme__marks_every_block_of_commands_so_that_it_is_checked() -> None:

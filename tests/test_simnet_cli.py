@@ -1,4 +1,4 @@
-"""The command line `simnet`: what it prints can be repeated, and its simulated models know what they claim to know."""
+"""The command line `simnet`: what it prints can be repeated, and what is wrong with a scenario is said by its key."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.exercises import DIFFICULTIES, ONE_STEP, SEED_MAX, SKILLS, generate
-from simnet import cli, scenario
+from simnet import cli
 from simnet.draws import Stream
 from simnet.reading import read
 from simnet.report import interval
+from simnet.scenario import Scenario, ScenarioError, names
 from simnet.solvers import KINDS, solver
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = [(skill, family) for skill in ONE_STEP for family in SKILLS[skill]]
+SMALL = ("--nodes", "6", "--set", "duration_s=30", "--set", "settle_s=15", "--set", "workload.from_s=10")
+Output = pytest.CaptureFixture[str]
 
 
 def simnet(*argv: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
@@ -36,89 +39,139 @@ def simnet(*argv: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]
     )
 
 
-def report(*argv: str, hash_seed: str = "0") -> dict[str, Any]:
-    done = simnet("run", "--json", *argv, hash_seed=hash_seed)
+def found(*argv: str, hash_seed: str = "0") -> dict[str, Any]:
+    done = simnet("run", *argv, *SMALL, "--json", hash_seed=hash_seed)
     assert done.returncode == cli.OK, done.stderr
     value: dict[str, Any] = json.loads(done.stdout)
     return value
 
 
-def test_run__gives_one_digest_under_two_hash_seeds() -> None:
-    first, second = (report("--questions", "4", "--nodes", "5", "--loss", "100", hash_seed=seed) for seed in ("1", "2"))
+def refused(capsys: Output, *argv: str) -> str:
+    assert cli.main(argv) == cli.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert all(line.startswith("simnet: ") for line in captured.err.splitlines())
+    return captured.err
+
+
+# --- Runs
+
+
+@pytest.mark.parametrize("scenario", ["baseline", "forgery"])
+def test_run__gives_one_digest_under_two_hash_seeds(scenario: str) -> None:
+    first, second = (found(scenario, hash_seed=seed) for seed in ("1", "2"))
+    for each in (first, second):
+        del each["cpu_s"], each["events_per_cpu_s"]
     assert first == second
     assert len(bytes.fromhex(first["digest"])) == 32
+    assert first["questions"] > 0
 
 
-def test_run__another_seed_gives_another_digest() -> None:
-    one, two = (scenario.run(scenario.Settings(seed=seed, questions=2)) for seed in (1, 2))
-    assert one.digest != two.digest
-
-
-def test_run__prints_the_command_that_repeats_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "--seed", "5", "--questions", "2", "--json"]) == cli.OK
+def test_run__prints_the_command_that_repeats_it_and_another_seed_gives_another_digest(capsys: Output) -> None:
+    assert cli.main(["run", "--seed", "5", *SMALL, "--json"]) == cli.OK
     first = json.loads(capsys.readouterr().out)
     program, *argv = first["repeat"].split()
     assert program == "simnet"
     assert cli.main([*argv, "--json"]) == cli.OK
-    assert json.loads(capsys.readouterr().out) == first
-
-
-def test_run__counts_every_question_in_one_outcome(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "--questions", "6", "--json"]) == cli.OK
-    found = json.loads(capsys.readouterr().out)
-    assert sum(found["outcomes"].values()) == found["questions"] == 6
-    assert 0 <= found["right"] <= 6
-    assert found["messages_per_task"] > 0
-
-
-def test_run__prints_for_a_person_what_the_json_says(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "--questions", "2"]) == cli.OK
+    assert json.loads(capsys.readouterr().out)["digest"] == first["digest"]
+    assert cli.main(["run", "--seed", "6", *SMALL]) == cli.OK
     shown = capsys.readouterr().out
-    assert cli.main(["run", "--questions", "2", "--json"]) == cli.OK
-    found = json.loads(capsys.readouterr().out)
-    assert found["digest"] in shown
-    assert found["repeat"] in shown
-    assert "answered 2" in shown
+    assert first["digest"] not in shown
+    assert "checks       all hold" in shown
+    assert "--seed 6" in shown
 
 
-def test_network__a_liar_is_outvoted_by_what_audits_found() -> None:
-    found = scenario.run(scenario.Settings(seed=3, questions=40))
-    assert found.outcomes == {"answered": 40}
-    assert found.right >= 36
+def test_run__counts_every_question_in_one_outcome(capsys: Output) -> None:
+    assert cli.main(["run", *SMALL, "--json"]) == cli.OK
+    shown = json.loads(capsys.readouterr().out)
+    assert sum(shown["outcomes"].values()) == shown["questions"] == shown["ended"]
+    assert 0 < shown["right"] <= shown["ended"]
+    assert shown["violations"] == []
+    assert shown["messages_per_task"] > 0
 
 
-def test_population__has_one_liar_however_large() -> None:
-    assert scenario.population(2) == ("arith", "lists")
-    for count in (6, 10, 11, 20, scenario.NODES_MAX):
-        names = scenario.population(count)
-        assert len(names) == count
-        assert names.count("liar") == 1
+def test_list__shows_every_scenario_and_each_is_valid(capsys: Output) -> None:
+    assert cli.main(["list", "--json"]) == cli.OK
+    shown = json.loads(capsys.readouterr().out)["scenarios"]
+    assert [each["name"] for each in shown] == names()
+    assert cli.main(["list"]) == cli.OK
+    shown = capsys.readouterr().out
+    assert all(line.split()[0] == name for line, name in zip(shown.splitlines(), names(), strict=True))
+
+
+# --- Errors
 
 
 @pytest.mark.parametrize(
-    ("argv", "line"),
+    ("argv", "said"),
     [
-        (["run", "--sed", "3"], "simnet: unknown argument '--sed', did you mean --seed?; see simnet --help"),
-        (["run", "--nodes", "1"], "simnet: --nodes must be from 2 to 64, not 1"),
-        (["run", "--loss", "1000"], "simnet: --loss must be from 0 to 900, not 1000"),
-        (["run", "--questions", "0"], "simnet: --questions must be from 1 to 10000, not 0"),
-        (["run", "--seed", "x"], "simnet: argument --seed: invalid number value: 'x'; see simnet run --help"),
+        (["run", "--sede", "3"], "did you mean --seed?"),
+        (["run", "--seed", "x"], "invalid number value: 'x'"),
+        (["run", "--seed", "-1"], "--seed must be from 0"),
+        (["walk"], "invalid choice: 'walk'"),
+        (["run", "nothing"], "no scenario 'nothing'; there are audit-spotters, baseline"),
+        (["run", "none.toml"], "cannot read none.toml"),
+        (["run", "--nodes", "1"], "nodes: Input should be greater than or equal to 2"),
+        (["run", "--set", "duration_s"], "'duration_s' is not key=value"),
+        (["run", "--set", "duration=3"], "duration: no such key duration; there are"),
+        (["run", "--set", "links.loss=3"], "links.loss: no such key loss; there are"),
+        (["run", "--set", "churn.share_permille=3"], "nothing is set at churn"),
+        (["run", "mass-crash", "--set", "faults.1.at_s=3"], "faults.1.at_s: there are 1, numbered from 0"),
+        (["run", "mass-crash", "--set", "faults.0.at_s=290"], "faults.0 ends at 410 s, after duration_s = 300"),
+        (["run", "--set", "links.loss_permille=1001"], "links.loss_permille: Input should be less than or equal to 1000"),
+        (["run", "--set", "network=moon"], "network: Input should be 'dev', 'local' or 'testnet'"),
+        (["run", "--set", 'population=[{model="foo"}]'], "population.0: no model foo; there are arith"),
+        (["run", "--set", "join_s=500"], "join_s = 500 is after duration_s = 120"),
+        (["run", "beacon-flood", "--set", "adversaries.0.lie_permille=3"], "means nothing to flooder"),
+        (["hunt", "--seed", "-1"], "--seed must be from 0"),
+        (["run", "--set", 'workload.skills=["cooking"]'], "workload: no skill cooking; there are arith"),
     ],
 )
-def test_usage__a_wrong_argument_is_named_in_one_line(argv: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(argv) == cli.USAGE
-    captured = capsys.readouterr()
-    assert captured.err == f"{line}\n"
-    assert captured.out == ""
+def test_usage__is_said_in_a_line_that_names_the_key(argv: list[str], said: str, capsys: Output) -> None:
+    assert said in refused(capsys, *argv)
 
 
-def test_help__says_what_is_not_there_yet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([]) == cli.OK
-    shown = capsys.readouterr().out
-    assert cli.main(["--help"]) == cli.OK
-    assert capsys.readouterr().out == shown
-    assert "does not do yet" in shown
-    assert "exit codes" in shown
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nodes = ", "not TOML"),
+        ("nodes = 3", "about: Field required"),
+        ('about = "x"\nnodes = "3"', "nodes: Input should be a valid integer"),
+        ('about = "x"\ncolour = 3', "colour: no such key"),
+        ('about = "x"\n[[faults]]\nkind = "flood"', "faults.0: Input tag 'flood'"),
+        ('about = "x"\n[[faults]]\nkind = "partition"\nat_s = 1\nlasts_s = 2\nregions = ["moon"]', "faults.0.regions must be"),
+        ('about = "x"\n[links.regions]\nmoon = 1', "links: no region moon; there are north-america"),
+        ('about = "x"\nwhen = 2026-01-01', "when: no such key"),
+        ('about = "x"\n[[adversaries]]\npolicy = "colluder"\nshare_permille = 1000', "leave no honest node"),
+    ],
+)
+def test_scenario_file__with_an_error_says_which_key(text: str, said: str, tmp_path: Path, capsys: Output) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    assert said in refused(capsys, "run", str(file))
+
+
+def test_scenario_file__that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ScenarioError, match="not text in UTF-8"):
+        Scenario.load(str(tmp_path / "bytes.toml"))
+    with pytest.raises(ScenarioError, match="cannot read"):
+        Scenario.load(str(tmp_path / "none" / "x.toml"))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*Scenario.model_fields, "x"]), st.none() | st.integers() | st.text() | st.lists(st.integers())
+    )
+)
+def test_scenario__of_any_fields_is_valid_or_an_error_of_ours(fields: dict[str, object]) -> None:
+    fields.pop("name", None)
+    try:
+        scenario = Scenario.read(fields, "any")
+    except ScenarioError as error:
+        assert str(error)
+        return
+    assert scenario.changed([]) == scenario
 
 
 def test_version__is_that_of_the_package() -> None:

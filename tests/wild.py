@@ -19,7 +19,9 @@ from protocol.events import (
     AddressesChanged,
     Deliver,
     Effect,
+    EffectDone,
     Input,
+    Instant,
     MessageReceived,
     PeerConnected,
     PeerLost,
@@ -28,6 +30,7 @@ from protocol.events import (
 )
 from simnet.draws import Stream
 from simnet.host import Host, Solution, Solver
+from simnet.queue import Guard
 from tests.support import PARAMETERS, REQUIREMENT_MAP, WALL_MS, evidence, record
 
 # A core whose deadline does not move on although the time has come would spin in its driver.
@@ -67,8 +70,7 @@ class Wild:
         self.delivered: Counter[tuple[bytes, bytes]] = Counter()
         self.said: defaultdict[tuple[bytes, str], set[str]] = defaultdict(set)
         self._links: set[tuple[bytes, bytes]] = set()
-        self._waiting: list[tuple[int, int, bytes, Input]] = []
-        self._cancelled: set[int] = set()
+        self._waiting: list[tuple[int, int, bytes, Input, Guard]] = []
         self._number = 0
         self._asked = 0
         self.hosts = [self._host(number, solver, seed, (skill, *also)) for number, solver in enumerate(solvers)]
@@ -99,15 +101,10 @@ class Wild:
 
     # --- What a host asks of its network
 
-    def after(self, delay_ms: int, host: Host, event: Input) -> int:
+    def after(self, delay_ms: int, host: Host, event: Input, work: Guard | None = None) -> None:
         """Give `event` to `host` after a delay."""
         self._number += 1
-        heapq.heappush(self._waiting, (self.now_ms + delay_ms, self._number, host.key, event))
-        return self._number
-
-    def cancel(self, number: int) -> None:
-        """Forget an event that was to come."""
-        self._cancelled.add(number)
+        heapq.heappush(self._waiting, (self.now_ms + delay_ms, self._number, host.key, event, work or Guard()))
 
     def deliver(self, source: Host, target: bytes, data: bytes) -> bool:
         """Put a packet on a channel."""
@@ -116,9 +113,14 @@ class Wild:
         self.packets.append(Packet(source.key, source.key, target, data))
         return True
 
-    def gossip(self, source: Host, data: bytes) -> None:
+    def gossip(self, source: Host, topic: str, data: bytes) -> None:  # noqa: ARG002 - as the world has it
         """Put a packet on its way to everyone with a link."""
         self.packets += [Packet(None, source.key, host.key, data) for host in self.hosts if self.linked(source.key, host.key)]
+
+    def dial(self, source: Host, target: bytes, effect: int) -> None:
+        """Connect at once, or fail at once."""
+        if not self.connect(source, target):
+            self.after(0, source, EffectDone(effect, error="no answer"))
 
     def connect(self, source: Host, target: bytes) -> bool:
         """Make a link unless there is one."""
@@ -170,7 +172,7 @@ class Wild:
 
     def take(self, host: Host, event: Input) -> list[Effect]:
         """Give one input to a node, and note what it delivers to its owner."""
-        effects = host.take(event, self.now_ms, WALL_MS + self.now_ms)
+        effects = host.take(event, Instant(self.now_ms, WALL_MS + self.now_ms))
         self.delivered.update((host.key, effect.request) for effect in effects if isinstance(effect, Deliver))
         return effects
 
@@ -184,10 +186,8 @@ class Wild:
                 break
             self.now_ms = max(self.now_ms, first_ms)
             while self._waiting and self._waiting[0][0] <= self.now_ms:
-                _, number, key, event = heapq.heappop(self._waiting)
-                if number in self._cancelled:
-                    self._cancelled.discard(number)
-                else:
+                _, _, key, event, work = heapq.heappop(self._waiting)
+                if work.open:
                     self.take(self._by_key[key], event)
             for host in self.hosts:
                 due_ms = host.core.deadline()

@@ -17,6 +17,7 @@ from node.engine import Engine
 from node.errors import ExitCode
 from node.logs import configure
 from node.networks import load
+from node.receipts import new_file
 
 WrapEngine = Callable[[Engine], Engine]
 
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skills", type=_names, metavar="A,B", help="offer only these skills, separated by commas")
     for key, purpose in _NUMBERS.items():
         parser.add_argument(_flag(key), type=_integer, metavar="N", help=purpose)
+    parser.add_argument("--tape", metavar="FILE", help="write what goes into the protocol, questions too, for `simnet replay`")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout when the node is ready")
 
 
@@ -61,13 +63,14 @@ def run(args: argparse.Namespace, wrap: WrapEngine | None = None) -> int:
     home, config = located(args)
     network = load(config.network)
     check_skills(config, network.parameters)
+    tape = new_file(args.tape) if args.tape is not None else None
     configure(config.log_level)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until the loop takes over, there is nothing to put away
     # Here and not above: the network's libraries take a second to import, and --help or a wrong flag need none of them.
     from node.cli.serve import serve  # noqa: PLC0415
 
-    asyncio.run(serve(home.network(network.directory), config, wrap, as_json=args.json))
+    asyncio.run(serve(home.network(network.directory), config, wrap, as_json=args.json, tape=tape))
     return ExitCode.OK
 
 

@@ -9,6 +9,7 @@ import logging
 import os
 import shlex
 import signal
+from pathlib import Path
 
 from node.cli.guard import say
 from node.cli.run import WrapEngine
@@ -22,7 +23,7 @@ from protocol.identity import peer_id
 _log = logging.getLogger(__name__)
 
 
-async def serve(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, as_json: bool) -> None:
+async def serve(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, as_json: bool, tape: Path | None = None) -> None:
     """Start the node, tell that it is ready, and return once it was stopped; raises `UserError` if it fails."""
     # What the imports made lives as long as the process: without this every full collection walks it, for up to half a
     # second on a busy machine, and the node stands still meanwhile.
@@ -38,7 +39,7 @@ async def serve(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, a
     if recovery_key(home)[1]:
         say(f"made its recovery key in {home.recovery_file}; keep it elsewhere: it names the next identity if this one is lost")
     say("questions that you ask can be read by the nodes that answer them, and this node reads those it answers")
-    work = asyncio.create_task(_work(home, config, wrap, fresh=fresh, as_json=as_json))
+    work = asyncio.create_task(_work(home, config, wrap, tape, fresh=fresh, as_json=as_json))
     await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
     if not work.done():
         _log.info("stopping")
@@ -54,8 +55,10 @@ def _end(stop: asyncio.Future[None]) -> None:
     stop.set_result(None)
 
 
-async def _work(home: NetworkHome, config: Config, wrap: WrapEngine | None, *, fresh: bool, as_json: bool) -> None:
-    async with running(home, config, wrap, fresh=fresh) as node:
+async def _work(
+    home: NetworkHome, config: Config, wrap: WrapEngine | None, tape: Path | None, *, fresh: bool, as_json: bool
+) -> None:
+    async with running(home, config, wrap, fresh=fresh, tape=tape) as node:
         _tell_ready(node, home, as_json=as_json)
         raise await node.failed
 

@@ -1,0 +1,252 @@
+"""What must hold in every run, whatever its scenario: one checker an invariant, each of which can fail.
+
+A checker sees every effect of every honest node as it happens, and the whole world at the end, after everything that disturbs
+it is over and it had time to settle. What it finds is a `Violation`: safety if something happened that never may, liveness if
+something did not happen that must.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from protocol.constants import HEADS_EACH_MS, LEASES_MAX, PEERS_MAX, TASKS_MAX
+from protocol.envelope import open_envelope
+from protocol.events import Deliver, Effect, Send
+from protocol.ledger import parse_entry
+from protocol.messages import Award
+from protocol.parameters import Parameters
+from protocol.verification import verify
+from simnet.host import Host
+from simnet.world import WALL_MS, World
+
+Kind = Literal["safety", "liveness"]
+# Enough to see what is wrong; a broken run would find millions.
+VIOLATIONS_MAX: Final = 100
+# A question ends at its deadline, give or take a wake-up.
+_LATE_US: Final = 1_000_000
+# A head is told within HEADS_EACH_MS, and what it names is pulled in a few round trips.
+_UNDER_WAY_MS: Final = 2 * HEADS_EACH_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What does not hold: by which checker, when (simulated milliseconds), where, and how."""
+
+    kind: Kind
+    checker: str
+    at_ms: int
+    node: str
+    text: str
+
+
+class Checker(Protocol):
+    """One invariant. `found` holds what broke it."""
+
+    name: str
+    found: list[Violation]
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """An honest node wants something done."""
+        ...
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:
+        """The run is over and has settled."""
+        ...
+
+
+class _Base:
+    kind: Kind = "safety"
+    name = ""
+
+    def __init__(self) -> None:
+        self.found: list[Violation] = []
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Nothing to see in single effects."""
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:
+        """Nothing to see at the end."""
+
+    def report(self, world: World, host: Host, text: str) -> None:
+        """Note a violation."""
+        if len(self.found) < VIOLATIONS_MAX:
+            self.found.append(Violation(self.kind, self.name, world.now_us // 1_000, host.name, text))
+
+
+class OneOutcome(_Base):
+    """A question has one outcome, and one that its node lived through has one at all."""
+
+    name = "one-outcome"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._delivered: Counter[tuple[int, bytes]] = Counter()
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Count outcomes by request."""
+        if isinstance(effect, Deliver):
+            self._delivered[host.index, effect.request] += 1
+            if self._delivered[host.index, effect.request] > 1:
+                self.report(world, host, f"request {effect.request.hex()} has a second outcome")
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:
+        """Nobody may still wait."""
+        for host in honest:
+            for request, (life, ends_us) in host.asked.items():
+                if life.open and ends_us + _LATE_US < world.now_us and not self._delivered[host.index, request]:
+                    self.report(world, host, f"request {request.hex()} never had an outcome")
+
+
+class Rederives(_Base):
+    """Whatever is decided can be derived again from its receipt by who trusts nobody in it: awards, votes, signatures."""
+
+    name = "rederives"
+
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__()
+        self._parameters = parameters
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Verify each receipt."""
+        if isinstance(effect, Deliver) and effect.receipt:
+            failure = verify(effect.receipt, [self._parameters]).failure
+            if failure is not None:
+                self.report(world, host, f"the receipt of {effect.request.hex()} does not hold: {failure}")
+
+
+class NoSeatTwice(_Base):
+    """No bid is awarded twice."""
+
+    name = "no-seat-twice"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._awarded: dict[tuple[bytes, bytes], bytes] = {}
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Look at every award that leaves."""
+        if not isinstance(effect, Send) or b"award" not in effect.data:
+            return
+        envelope = open_envelope(effect.data)
+        if envelope.type != Award.TYPE:
+            return
+        award = envelope.message(Award)
+        before = self._awarded.setdefault((host.key, award.bid), envelope.id)
+        if before != envelope.id:
+            self.report(world, host, f"bid {award.bid.hex()} was awarded twice")
+
+
+class Bounded(_Base):
+    """Every node keeps its limits: tasks, leases, peers."""
+
+    name = "bounded"
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Look at the node while it works."""
+        if isinstance(effect, Deliver):
+            self._look(world, host)
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:
+        """And at the end."""
+        for host in honest:
+            self._look(world, host)
+
+    def _look(self, world: World, host: Host) -> None:
+        core = host.core
+        for what, count, most in (
+            ("tasks", core.tasks, TASKS_MAX),
+            ("leases", core.leases, LEASES_MAX),
+            ("peers", len(core.peers.all()), PEERS_MAX),
+        ):
+            if count > most:
+                self.report(world, host, f"has {count} {what}, more than {most}")
+
+
+class NoLeaseLost(_Base):
+    """When no node has a question or an audit under way any more, nobody holds a lease."""
+
+    name = "no-lease-lost"
+    kind: Kind = "liveness"
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:
+        """Nothing may be under way."""
+        if any(host.up and host.core.tasks for host in world.hosts.values()):
+            return
+        for host in honest:
+            if host.up and host.core.leases:
+                self.report(world, host, f"still holds {host.core.leases} leases")
+
+
+class LedgersConverge(_Base):
+    """Who follows an honest node holds its whole ledger, but for what it wrote in the last seconds."""
+
+    name = "ledgers-converge"
+    kind: Kind = "liveness"
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:
+        """Compare heads over every channel between honest nodes."""
+        keys = {host.key for host in honest}
+        old_ms = WALL_MS + world.now_us // 1_000 - _UNDER_WAY_MS
+        for host in honest:
+            chain = host.core.ledger.chain
+            for key in sorted(host.links) if host.up else ():
+                follower = world.hosts[key]
+                held = follower.core.followed.get(host.key) if key in keys else None
+                if held is None or held.head is None or held.next >= chain.next:
+                    continue
+                missing = chain.get(held.next)
+                if missing is not None and parse_entry(missing).wall_ms < old_ms:
+                    self.report(world, follower, f"lacks entry {held.next} of {host.name}, which holds {chain.next}")
+
+
+class FaultsKnown(_Base):
+    """What is proven of a node is known to every honest node that has a channel to one who knows it."""
+
+    name = "faults-known"
+    kind: Kind = "liveness"
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:
+        """Compare what neighbours know of nodes that both have met."""
+        keys = {host.key for host in honest}
+        for host in honest:
+            if not host.up:
+                continue
+            for accused in host.core.faults.accused():
+                if accused in keys:
+                    self.kind = "safety"
+                    self.report(world, host, f"holds a proof against {world.hosts[accused].name}, which is honest")
+                    self.kind = "liveness"
+                for key in sorted(host.links):
+                    other = world.hosts[key]
+                    if key in keys and accused in other.core.peers.met() and not other.core.is_faulty(accused):
+                        self.report(world, other, f"does not know what {host.name} can prove of {world.hosts[accused].name}")
+
+
+class ForgeriesUnheard(_Base):
+    """No bytes that nobody signed reach a decision: what adversaries forged stands in no receipt of an honest node."""
+
+    name = "forgeries-unheard"
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Look for forged envelopes in each receipt."""
+        if isinstance(effect, Deliver) and effect.receipt and world.forged:
+            for data in world.forged:
+                if data in effect.receipt:
+                    self.report(world, host, f"the receipt of {effect.request.hex()} holds an envelope that was forged")
+
+
+def all_checkers(parameters: Parameters) -> list[Checker]:
+    """One of each."""
+    return [
+        OneOutcome(),
+        Rederives(parameters),
+        NoSeatTwice(),
+        Bounded(),
+        NoLeaseLost(),
+        LedgersConverge(),
+        FaultsKnown(),
+        ForgeriesUnheard(),
+    ]
