@@ -45,6 +45,7 @@ _FLAGS: Final = (
     "--jobs",
     "--engine",
     "--minutes",
+    "--seconds",
     "--nodes",
     "--set",
     "--until",
@@ -104,9 +105,15 @@ def _dispatch(argv: Sequence[str]) -> int:
     if args.command is None:
         root.print_help()
         return OK
-    return {"run": _run, "replay": _replay, "sweep": _sweep, "hunt": _hunt, "list": _list, "version": _version}[args.command](
-        args
-    )
+    return {
+        "run": _run,
+        "replay": _replay,
+        "sweep": _sweep,
+        "hunt": _hunt,
+        "bench": _bench,
+        "list": _list,
+        "version": _version,
+    }[args.command](args)
 
 
 def _parser() -> _Parser:
@@ -140,9 +147,12 @@ def _parser() -> _Parser:
     )
     hunt.add_argument("--minutes", type=_integer, default=5, metavar="M", help="how long to look (5)")
     hunt.add_argument("--seed", type=_integer, default=1, metavar="N", help="the seed to begin with (1)")
+    bench = commands.add_parser("bench", help="what the simulator can do on this machine", allow_abbrev=False)
+    bench.add_argument("--nodes", type=_integer, default=50, metavar="N", help="of the network that is run (50)")
+    bench.add_argument("--seconds", type=_integer, default=60, metavar="S", help="of its simulated time (60)")
     listed = commands.add_parser("list", help="the scenarios that there are", allow_abbrev=False)
     version = commands.add_parser("version", help="the version", allow_abbrev=False)
-    for command in (run, replay, sweep, hunt, listed, version):
+    for command in (run, replay, sweep, hunt, bench, listed, version):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return root
 
@@ -307,6 +317,22 @@ def _hunt(args: argparse.Namespace) -> int:
             f"{each.checker} ({each.kind}) at {each.at_ms / 1_000:.1f} s, {each.node}: {each.text}\nrepeat it: {found.command}"
         )
     return CRASHED if each.checker == "no-error" else _code({each.kind})
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from simnet import bench  # noqa: PLC0415
+
+    if args.nodes < 2 or args.seconds < 1:  # noqa: PLR2004  fewer are no network
+        raise _UsageError("--nodes must be 2 or more, --seconds 1 or more")
+    found = []
+    for each in bench.figures(args.nodes, args.seconds):
+        found.append(each)
+        if not args.json:
+            print("\n".join(bench.lines([each])), flush=True)
+    if args.json:
+        rows = [{"name": each.name, "value": each.value, "unit": each.unit, "beside": each.beside} for each in found]
+        print(json.dumps({"figures": rows}))
+    return OK
 
 
 def _code(kinds: set[str]) -> int:

@@ -99,6 +99,10 @@ class Overlay:
             for other in others[: DEGREE - len(mesh)]:
                 self._graft(host, other)
 
+    def edges_of(self, host: int, *, first: bool) -> list[int]:
+        """Where a host sends a message: its mesh, or all its connections if it is the `first` to have it."""
+        return list(self._links[host] if first else self._meshes[host])
+
     # --- Spreading
 
     def spread(

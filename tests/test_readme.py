@@ -92,6 +92,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "make bench": "measures for an hour and more on a machine with nothing else to do",
     "make vectors": "writes into the checkout; test_vectors.py makes the same files and compares them",
     "make mutants": "runs the tests a hundred times",
+    "simnet bench": "measures; test_simnet_cli.py runs it for a small network",
     "simnet hunt --minutes 5": "looks for faults for as long as it is told; test_simnet_sweep.py runs its parts",
     "make fuzz": "looks for faults for as long as it is told; test_fuzz.py runs each target for a moment",
     **dict.fromkeys(

@@ -214,3 +214,14 @@ def test_solver__is_right_as_often_as_its_kind_says(kind: str, skill: str) -> No
 def test_interval__is_wilsons() -> None:
     assert interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert interval(40, 40)[1] == 1.0
+
+
+def test_bench__measures_what_is_asked_for(capsys: Output) -> None:
+    assert cli.main(["bench", "--nodes", "3", "--seconds", "12", "--json"]) == cli.OK
+    found = {each["name"]: each["value"] for each in json.loads(capsys.readouterr().out)["figures"]}
+    assert found["idle core"] <= 40
+    assert found["gossip, p99 of delivery"] <= 1.25
+    assert found["gossip, copies"] <= 6
+    assert found["gossip, delivered with 5 % loss"] == 100
+    assert found["bare engine"] > found["whole protocol, remembered checks"] > 0
+    assert cli.main(["bench", "--nodes", "1"]) == cli.USAGE

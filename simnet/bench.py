@@ -1,0 +1,137 @@
+"""What the simulator can do on this machine: measured in one process, each figure beside what bounds it.
+
+One event is one step of one core on an input of its own. Rates are by the processor's time, so other work beside it changes
+them less than the clock's; on a busy machine they are still lower.
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import time
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from protocol.capability import Record
+from protocol.core import Core
+from protocol.events import TimerFired
+from protocol.identity import KeySigner
+from protocol.parameters import preset
+from protocol.requirement import RequirementMap
+from simnet import running
+from simnet.draws import Draws, Stream
+from simnet.gossip import Overlay
+from simnet.memory import KEPT, TRUE
+from simnet.queue import Guard, Queue
+from simnet.scenario import Scenario
+
+_CORES: Final = 200
+_BARE_EVENTS: Final = 300_000
+_OVERLAY: Final = 1_000
+_CONNECTIONS: Final = 32
+_MESSAGES: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measurement: what, how much, in which unit, and what it stands beside."""
+
+    name: str
+    value: float
+    unit: str
+    beside: str
+
+
+def figures(nodes: int, seconds: int) -> Iterator[Figure]:
+    """All of them, one after the other: a network of so many nodes for so many simulated seconds is the longest."""
+    yield from _cores()
+    yield _bare(nodes)
+    yield from _gossip()
+    scenario = Scenario.load("baseline").changed([f"nodes={nodes}", f"duration_s={seconds}", "settle_s=0"])
+    for kept, name in ((KEPT, "remembered"), (TRUE, "true")):
+        result = running.run(scenario, 1, checkers=[], kept=kept)
+        beside = f"{result.events} events of {nodes} nodes, {len(result.asked)} questions, {seconds} s simulated"
+        yield Figure(f"whole protocol, {name} checks", round(result.events / result.cpu_s), "events per CPU-second", beside)
+
+
+def _cores() -> Iterator[Figure]:
+    parameters = preset("dev")
+    mapped = RequirementMap(parameters)
+    own = Record(0, {"arith": 900}, "m", 0, "", "", 0, 400, 4, available=True, addresses=())
+    gc.collect()
+    tracemalloc.start()
+    cores = [
+        Core(KeySigner(number.to_bytes(32, "big")), parameters, own, Stream(number, "entropy").bytes, (), mapped)
+        for number in range(_CORES)
+    ]
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    yield Figure("idle core", round(size / len(cores) / 1_000, 1), "kB", f"mean of {_CORES}")
+
+
+def _bare(nodes: int) -> Figure:
+    """The queue alone: an event for each of so many nodes, each of which causes the next one."""
+    queue, guard, draws, event = Queue(), Guard(), Draws(1, "bare"), TimerFired()
+    for node in range(nodes):
+        queue.push(draws.below(1_000_000), (node, node, 0, event, guard))
+    begun_s, done = time.process_time(), 0
+    while done < _BARE_EVENTS:
+        now_us = queue.next_us()
+        assert now_us is not None
+        for node, _, sequence, _, _ in queue.pop():
+            done += 1
+            queue.push(now_us + 1 + draws.below(1_000_000), (node, node, sequence + 1, event, guard))
+    rate = round(done / (time.process_time() - begun_s))
+    return Figure("bare engine", rate, "events per CPU-second", f"a queue of {nodes} events and no protocol")
+
+
+def _gossip() -> Iterator[Figure]:
+    overlay, draws = Overlay(1), Draws(1, "overlay")
+    for _ in range(_OVERLAY):
+        overlay.add(0)
+    linked: set[tuple[int, int]] = set()
+    for one in range(_OVERLAY):
+        for _ in range(_CONNECTIONS // 2):
+            pair = tuple(sorted((one, draws.below(_OVERLAY))))
+            if pair[0] != pair[1] and pair not in linked:
+                linked.add((pair[0], pair[1]))
+                overlay.connect(*pair)
+    latency_us = 40_000
+    ratios, copies, heard = [], 0, 0
+    for source in range(_MESSAGES):
+        spread = overlay.spread("records", source, 0, [[(latency_us, latency_us // 10, 0)]])
+        bound = sorted(_shortest(overlay, source, latency_us))
+        ratios.append(float(np.quantile(spread.arrivals_us, 0.99)) / bound[len(bound) * 99 // 100])
+        copies += spread.copies
+    yield Figure(
+        "gossip, p99 of delivery", round(max(ratios), 3), "times the shortest way", f"the worst of {_MESSAGES} messages"
+    )
+    yield Figure("gossip, copies", round(copies / _MESSAGES / _OVERLAY, 2), "a node and message", f"{_OVERLAY} nodes")
+    for source in range(_MESSAGES):
+        # A minute later each, so that no ration ends.
+        lossy = overlay.spread("beacons", source, 60_000_000 * source, [[(latency_us, latency_us // 10, 50)]])
+        heard += len(lossy.hosts)
+    share = heard / _MESSAGES / (_OVERLAY - 1)
+    yield Figure("gossip, delivered with 5 % loss", round(100 * share, 3), "per cent", "what is lost is pulled")
+
+
+def _shortest(overlay: Overlay, source: int, latency_us: int) -> list[int]:
+    """The least that any spreading over the same edges can take to each node (Dijkstra 1959)."""
+    times, queue = {source: 0}, [(0, source)]
+    while queue:
+        time_us, node = heapq.heappop(queue)
+        for other in overlay.edges_of(node, first=node == source) if time_us == times[node] else ():
+            if time_us + latency_us < times.get(other, 1 << 62):
+                times[other] = time_us + latency_us
+                heapq.heappush(queue, (times[other], other))
+    return list(times.values())
+
+
+def lines(found: Sequence[Figure]) -> list[str]:
+    """For a person."""
+    return [f"{each.name:34} {each.value:>12,} {each.unit}  ({each.beside})" for each in found]
