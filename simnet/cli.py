@@ -76,8 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(str(error))
         return USAGE
     except RuntimeError as error:
+        from simnet.world import CoreError  # noqa: PLC0415  what raised it has imported it
+
         _say(str(error))
-        return CRASHED if type(error).__name__ == "CoreError" else FAILED
+        return CRASHED if isinstance(error, CoreError) else FAILED
     except KeyboardInterrupt:
         _say("interrupted")
         return FAILED

@@ -16,6 +16,7 @@ from simnet.checkers import Violation
 from simnet.draws import Draws
 from simnet.regions import REGIONS
 from simnet.scenario import WHOLE_POLICIES, Policy, Scenario
+from simnet.world import CoreError
 
 _SHRINKS_MAX: Final = 40
 _FAULTS: Final = ("partition", "crash", "gray", "loss", "skew", "eclipse")
@@ -97,8 +98,8 @@ def violation_of(scenario: Scenario, seed: int, checker: str | None = None) -> V
     """The first violation of a run, of one checker if it is named; an error that a core raised counts as one."""
     try:
         found = running.run(scenario, seed).violations
-    except Exception as error:  # noqa: BLE001  whatever a core raises is what is hunted
-        found = (Violation("safety", "no-error", 0, "", f"{type(error).__name__}: {error}"),)
+    except CoreError as error:
+        found = (Violation("safety", "no-error", 0, "", str(error)),)
     return next((each for each in found if checker is None or each.checker == checker), None)
 
 

@@ -11,6 +11,7 @@ from simnet import cli, hunt, running, sweep
 from simnet.checkers import Violation
 from simnet.memory import TRUE
 from simnet.scenario import Scenario
+from simnet.world import CoreError
 
 SMALL = ("nodes=5", "duration_s=20", "settle_s=10", "workload.from_s=8")
 
@@ -99,10 +100,12 @@ def test_hunt__shrinks_to_what_still_violates() -> None:
 
 
 def test_hunt__finds_an_error_that_a_core_raises(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(scenario: Scenario, seed: int) -> running.Result:
-        raise KeyError(scenario.name, seed)
+    def run(scenario: Scenario, seed: int, *_: object) -> running.Result:
+        raise CoreError(f"{scenario.name} {seed}: KeyError")
 
     monkeypatch.setattr(running, "run", run)
+    assert cli.main(["run"]) == cli.CRASHED
+    assert "KeyError" in capsys.readouterr().err
     assert cli.main(["hunt", "--minutes", "1", "--json"]) == cli.CRASHED
     found = json.loads(capsys.readouterr().out)
     assert found["found"]["checker"] == "no-error"
