@@ -53,6 +53,7 @@ def as_json(result: Result, repeat: str) -> dict[str, Any]:
         "cpu_s": round(result.cpu_s, 2),
         "events_per_cpu_s": round(result.events / max(result.cpu_s, 0.001)),
         "repeat": repeat,
+        **({} if result.record is None else {"record": result.record.model_dump(mode="json")}),
     }
 
 

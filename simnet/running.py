@@ -32,6 +32,8 @@ from simnet.faults import partition, release
 from simnet.host import Host
 from simnet.links import Rule
 from simnet.memory import KEPT, remembering
+from simnet.record import Record as Recorded
+from simnet.recording import Recorder
 from simnet.scenario import Adversary as AdversaryPart
 from simnet.scenario import Crash, Eclipse, Fault, Gray, Group, Loss, Partition, Scenario, Skew
 from simnet.solvers import KINDS, solver
@@ -78,6 +80,7 @@ class Result:
     violations: tuple[Violation, ...]
     happened: tuple[tuple[int, str], ...]
     world: World
+    record: Recorded | None = None
 
 
 def source_digest() -> str:
@@ -135,13 +138,16 @@ def run(
     watch: Watch | None = None,
     until_ms: int | None = None,
     kept: int = KEPT,
+    *,
+    recorded: bool = False,
 ) -> Result:
     """Run a scenario to its end, or up to a moment. `progress` is called now and then, `watch` with every effect.
 
-    `kept` is how much of what was verified is remembered (simnet/memory.py); it changes how long a run takes, and nothing else.
+    If it is to be `recorded`, the result holds its course for a report. `kept` is how much of what was verified is remembered
+    (simnet/memory.py). Both change how long a run takes, and nothing else.
     """
     with remembering(kept):
-        return _play(scenario, seed, progress, checkers, watch, until_ms)
+        return _play(scenario, seed, progress, checkers, watch, until_ms, recorded=recorded)
 
 
 def _play(
@@ -151,6 +157,8 @@ def _play(
     checkers: list[Checker] | None,
     watch: Watch | None,
     until_ms: int | None,
+    *,
+    recorded: bool,
 ) -> Result:
     parameters = preset(scenario.network)
     names = sorted(scenario.links.regions)
@@ -164,21 +172,32 @@ def _play(
         _plan_fault(course, fault, number)
     watching = all_checkers(parameters) if checkers is None else checkers
     honest = {host.index for host in course.honest}
+    recorder = Recorder(scenario, world, course.hosts, course.honest) if recorded else None
+    if recorder is not None:
+        world.spread_observer = recorder.on_spread
 
     def observe(host: Host, effect: Effect) -> None:
         if watch is not None:
             watch(world, host, effect)
+        if recorder is not None:
+            recorder.on_effect(host, effect)
         if host.index in honest:
             for checker in watching:
                 checker.on_effect(world, host, effect)
 
+    def look(world: World) -> None:
+        if recorder is not None:
+            recorder.look(world)
+        if progress is not None:
+            progress(world)
+
     world.observer = observe
     begun_s = time.process_time()
     last_us = _US * (scenario.duration_s + scenario.settle_s) if until_ms is None else 1_000 * until_ms
-    _run(course, min(last_us, _US * scenario.duration_s), progress)
+    _run(course, min(last_us, _US * scenario.duration_s), look)
     if world.now_us < last_us:
         _calm(course)
-        _run(course, last_us, progress)
+        _run(course, last_us, look)
     for checker in watching if until_ms is None else ():
         checker.on_end(world, course.honest)
     return Result(
@@ -192,10 +211,11 @@ def _play(
         violations=tuple(violation for checker in watching for violation in checker.found),
         happened=tuple(course.happened),
         world=world,
+        record=None if recorder is None else recorder.record(course.asked),
     )
 
 
-def _run(course: _Course, end_us: int, progress: Callable[[World], None] | None) -> None:
+def _run(course: _Course, end_us: int, look: Callable[[World], None]) -> None:
     """Let time pass, and do what was planned when it is due."""
     world = course.world
     # The next one last, where it is taken from.
@@ -204,8 +224,7 @@ def _run(course: _Course, end_us: int, progress: Callable[[World], None] | None)
         due_us = min(course.plan[-1][0] if course.plan else end_us, end_us)
         while world.now_us < due_us:
             world.run(for_ms=max(1, min(due_us - world.now_us, _LOOK_US) // 1_000), events_max=1 << 62)
-            if progress is not None:
-                progress(world)
+            look(world)
         if world.now_us >= end_us and not (course.plan and course.plan[-1][0] <= end_us):
             return
         course.plan.pop()[2]()

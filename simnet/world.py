@@ -31,7 +31,7 @@ from protocol.outcome import Outcome
 from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
 from simnet.draws import Draws
-from simnet.gossip import Overlay
+from simnet.gossip import Overlay, Spread
 from simnet.host import Host, Solver
 from simnet.links import Connection, Link, Rule
 from simnet.queue import Dead, Dialled, Guard, Own, Queue, Rejoin
@@ -75,6 +75,7 @@ class World:
         self.events = 0
         self.hosts: dict[bytes, Host] = {}
         self.observer: Callable[[Host, Effect], None] | None = None
+        self.spread_observer: Callable[[str, Spread], None] | None = None
         self.rules: list[Rule] = []
         # What adversaries made up and signed with no key: it may stand in no receipt.
         self.forged: list[bytes] = []
@@ -223,12 +224,18 @@ class World:
         """Spread `data` over the overlay."""
         source.published += 1
         spread = self._overlay.spread(topic, source.index, self.now_us, self._ways, self.rules)
+        if self.spread_observer is not None:
+            self.spread_observer(topic, spread)
         event = MessageReceived(None, data)
         hosts, queue, index, sequence = self._all, self._queue, source.index, source.sequence
         for target, time_us in zip(spread.hosts.tolist(), spread.arrivals_us.tolist(), strict=True):
             sequence += 1
             queue.push(time_us, (target, index, sequence, event, hosts[target].life))
         source.sequence = sequence
+
+    def mesh_of(self, host: Host) -> list[int]:
+        """The hosts, by index, to which a host passes gossip on."""
+        return self._overlay.edges_of(host.index, first=False)
 
     def connect(self, source: Host, target: bytes) -> bool:
         """Make a channel unless there is one, at once; both ends hear of it. False if nobody can be reached there."""
