@@ -4,7 +4,7 @@
 
 Every packaged specialist, the generalist and the liar answer every question; nothing but the audits says who is good at what,
 and none of them declares a skill. Weights, probation, clusters and tally are those that nodes use. Answers are recorded once
-under build/evaluation (the models take a few minutes). With the extra `eval` installed the curve is plotted beside them.
+under build/evaluation (the models take a few minutes). With the extra `report` installed the curve is plotted beside them.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def main() -> int:
     try:
         plot(found, target)
     except ImportError:
-        print("no plot: it needs the extra eval, `pip install 'tutti-network[eval]'`", file=sys.stderr)
+        print("no plot: it needs the extra report, `pip install 'tutti-network[report]'`", file=sys.stderr)
     else:
         print(f"plotted: {target}", file=sys.stderr)
     return 0
