@@ -2,7 +2,7 @@
 
     python -m contrib.pure_tests
 
-Those of the daemon, the wire and the scripts look at `protocol` only through others, and cost minutes.
+Those of the daemon, the wire, the scripts and the report's page look at `protocol` only through others, and cost minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-_DRIVEN: Final = re.compile(r"^(?:import|from) (?:asyncio|trio|contrib|node\.models|tests\.drivers)\b", re.MULTILINE)
+_DRIVEN: Final = re.compile(
+    r"^(?:import|from) (?:asyncio|trio|contrib|node\.models|simnet\.page|tests\.drivers)\b", re.MULTILINE
+)
 
 
 def pure_tests(repository: Path) -> list[str]:

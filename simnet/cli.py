@@ -50,6 +50,7 @@ _FLAGS: Final = (
     "--set",
     "--until",
     "--node",
+    "--out",
     "--json",
 )
 _RANGE: Final = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
@@ -113,6 +114,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         "sweep": _sweep,
         "hunt": _hunt,
         "bench": _bench,
+        "report": _report,
         "list": _list,
         "version": _version,
     }[args.command](args)
@@ -152,9 +154,12 @@ def _parser() -> _Parser:
     bench = commands.add_parser("bench", help="what the simulator can do on this machine", allow_abbrev=False)
     bench.add_argument("--nodes", type=_integer, default=50, metavar="N", help="of the network that is run (50)")
     bench.add_argument("--seconds", type=_integer, default=60, metavar="S", help="of its simulated time (60)")
+    told = commands.add_parser("report", help="a page of HTML about one run or several", allow_abbrev=False)
+    told.add_argument("files", nargs="+", metavar="RUN", help="what `simnet run --json` printed")
+    told.add_argument("--out", default="report.html", metavar="FILE", help="where to write the page (report.html)")
     listed = commands.add_parser("list", help="the scenarios that there are", allow_abbrev=False)
     version = commands.add_parser("version", help="the version", allow_abbrev=False)
-    for command in (run, replay, sweep, hunt, bench, listed, version):
+    for command in (run, replay, sweep, hunt, bench, told, listed, version):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return root
 
@@ -214,7 +219,7 @@ def _run(args: argparse.Namespace) -> int:
         raise _UsageError(f"--seed must be from 0 to {SEED_MAX}, not {args.seed}")
     settings = [*args.settings, *([f"nodes={args.nodes}"] if args.nodes is not None else [])]
     scenario = Scenario.load(args.scenario).changed(settings)
-    result = running.run(scenario, args.seed, _progress() if sys.stderr.isatty() else None)
+    result = running.run(scenario, args.seed, _progress() if sys.stderr.isatty() else None, recorded=args.json)
     repeat = report.command(args.scenario, args.seed, settings)
     print(json.dumps(report.as_json(result, repeat)) if args.json else "\n".join(report.lines(result, repeat)))
     return _code({violation.kind for violation in result.violations})
@@ -334,6 +339,30 @@ def _bench(args: argparse.Namespace) -> int:
     if args.json:
         rows = [{"name": each.name, "value": each.value, "unit": each.unit, "beside": each.beside} for each in found]
         print(json.dumps({"figures": rows}))
+    return OK
+
+
+def _report(args: argparse.Namespace) -> int:
+    from simnet.finished import Run  # noqa: PLC0415
+
+    try:
+        from simnet import page  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise _UsageError("matplotlib, which draws the plots, is not installed: pip install 'tutti-network[report]'") from error
+    if len(args.files) > page.RUNS_MAX:
+        raise _UsageError(f"{len(args.files)} runs are more than a page takes, which is {page.RUNS_MAX}")
+    data = page.page([Run.read(Path(file)) for file in args.files]).encode()
+    try:
+        Path(args.out).write_bytes(data)
+    except OSError as error:
+        raise _UsageError(f"cannot write {args.out}: {error.strerror}") from error
+    if args.json:
+        print(json.dumps({"file": args.out, "runs": len(args.files), "bytes": len(data)}))
+    else:
+        runs = f"{len(args.files)} runs" if len(args.files) > 1 else "1 run"
+        print(f"{args.out}: {runs}, {len(data) // 1_000} kB")
     return OK
 
 

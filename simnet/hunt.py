@@ -6,12 +6,11 @@ Each scenario draws which faults and adversaries there are at all before it draw
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from simnet import report, running
+from simnet import report, running, toml
 from simnet.checkers import Violation
 from simnet.draws import Draws
 from simnet.regions import REGIONS
@@ -39,15 +38,7 @@ class Found:
 def settings_of(scenario: Scenario) -> list[str]:
     """What makes this scenario of `baseline`, as `--set` takes it."""
     base, mine = (each.model_dump(mode="json", exclude={"name", "about"}) for each in (Scenario.load("baseline"), scenario))
-    return [f"{key}={_toml(value)}" for key, value in mine.items() if value != base[key]]
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401  JSON
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items() if item is not None) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)
+    return [f"{key}={toml.value(value)}" for key, value in mine.items() if value != base[key]]
 
 
 def drawn(seed: int) -> Scenario:

@@ -93,6 +93,8 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "make vectors": "writes into the checkout; test_vectors.py makes the same files and compares them",
     "make mutants": "runs the tests a hundred times",
     "simnet bench": "measures; test_simnet_cli.py runs it for a small network",
+    "simnet run churn --json > churn.json": "simulates twenty minutes of a hundred nodes; test_simnet_cli.py runs smaller ones",
+    "simnet report churn.json": "needs that run; test_simnet_report_page.py makes pages of smaller ones",
     "simnet hunt --minutes 5": "looks for faults for as long as it is told; test_simnet_sweep.py runs its parts",
     "make fuzz": "looks for faults for as long as it is told; test_fuzz.py runs each target for a moment",
     **dict.fromkeys(

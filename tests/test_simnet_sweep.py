@@ -100,7 +100,7 @@ def test_hunt__shrinks_to_what_still_violates() -> None:
 
 
 def test_hunt__finds_an_error_that_a_core_raises(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(scenario: Scenario, seed: int, *_: object) -> running.Result:
+    def run(scenario: Scenario, seed: int, *_: object, **__: object) -> running.Result:
         raise CoreError(f"{scenario.name} {seed}: KeyError")
 
     monkeypatch.setattr(running, "run", run)
