@@ -121,25 +121,30 @@ class TimeAxis:
         """Moments in the unit of the axis."""
         return [time_ms / self._ms for time_ms in times_ms]
 
-    def mark(self, axes: Axes, *, label: bool = True, named: bool = True) -> None:
-        """Set the axis up and mark faults, the calm after them, and violations on it."""
+    def frame(self, axes: Axes, *, label: bool = True) -> None:
+        """Set the axis up, with the line from which on all is calm."""
         axes.set_xlim(0, self.end_ms / self._ms)
-        reach_ms = 0
-        for span in self._faults:
-            middle_ms, room_ms = (span.begin_ms + span.end_ms) // 2, len(label_of(span.name)) * self.end_ms // _LETTERS
-            if named and middle_ms - room_ms // 2 >= reach_ms and middle_ms + room_ms // 2 <= self.end_ms:
-                axes.text(
-                    middle_ms / self.end_ms, 1, label_of(span.name), ha="center", va="bottom", fontsize=7.5,
-                    color=colour("muted"), transform=axes.transAxes,
-                )  # fmt: skip
-                reach_ms = middle_ms + room_ms // 2
-            axes.axvspan(span.begin_ms / self._ms, span.end_ms / self._ms, color=colour("fault"), alpha=0.16, linewidth=0)
         if self._calm_ms < self.end_ms:
             axes.axvline(self._calm_ms / self._ms, color=colour("muted"), linestyle=(0, (4, 3)), linewidth=0.9)
-        for time_ms in self._violated_ms:
-            axes.axvline(time_ms / self._ms, color=colour("bad"), linestyle=(0, (1, 2)), linewidth=1.2)
         if label:
             axes.set_xlabel(f"simulated time ({self._unit})")
+
+    def mark(self, axes: Axes, *, label: bool = True, named: bool = True) -> None:
+        """Set the axis up, and mark faults and violations on it."""
+        self.frame(axes, label=label)
+        reach_ms = 0
+        for span in self._faults:
+            axes.axvspan(span.begin_ms / self._ms, span.end_ms / self._ms, color=colour("fault"), alpha=0.16, linewidth=0)
+            name = label_of(span.name)
+            middle_ms, half_ms = (span.begin_ms + span.end_ms) // 2, len(name) * self.end_ms // _LETTERS // 2
+            if named and reach_ms <= middle_ms - half_ms and middle_ms + half_ms <= self.end_ms:
+                axes.text(
+                    middle_ms / self.end_ms, 1, name, ha="center", va="bottom", fontsize=7.5, color=colour("muted"),
+                    transform=axes.transAxes,
+                )  # fmt: skip
+                reach_ms = middle_ms + half_ms
+        for time_ms in self._violated_ms:
+            axes.axvline(time_ms / self._ms, color=colour("bad"), linestyle=(0, (1, 2)), linewidth=1.2)
 
 
 def label_of(text: str) -> str:

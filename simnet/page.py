@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -15,7 +16,7 @@ from simnet.drawing import Maker, Plot, drawing
 from simnet.finished import Run
 
 RUNS_MAX: Final = 50
-_VIOLATIONS_SHOWN: Final = 20
+_VIOLATIONS_SHOWN: Final = 10
 _BELIEFS_SHOWN: Final = 24
 _QUESTIONS: Final[tuple[Maker, ...]] = (
     plots_questions.outcomes,
@@ -56,6 +57,7 @@ class _Part:
     regions: tuple[tuple[str, int, int, int, str], ...]
     sections: tuple[_Section, ...]
     outcomes: tuple[tuple[str, int, str], ...]
+    broken: tuple[tuple[str, str, int], ...]
     scenario: str
 
 
@@ -82,6 +84,7 @@ def _part(run: Run, name: str) -> _Part:
         return tuple(make(run, f"{name}-{next(numbers)}") for make in makers)
 
     beliefs = run.record.beliefs[:_BELIEFS_SHOWN]
+    broken = Counter((each.checker, each.kind) for each in run.violations)
     left_out = len(run.record.beliefs) - len(beliefs)
     sections = (
         _Section("questions", "Questions", "How they ended, how long that took, and how clear it was.", drawn(_QUESTIONS)),
@@ -109,6 +112,7 @@ def _part(run: Run, name: str) -> _Part:
         regions=_regions(run),
         sections=sections,
         outcomes=tuple((kind, number, _share(number, run.questions)) for kind, number in run.outcomes.items()),
+        broken=tuple((rule, kind, number) for (rule, kind), number in sorted(broken.items())),
         scenario=toml.document(run.record.scenario.model_dump(mode="json", exclude={"name"})),
     )
 

@@ -17,7 +17,7 @@ def timeline(run: Run, key: str) -> Plot:
     rows = [*(label_of(span.name) for span in found), *(["violations"] if run.violations else [])]
     figure = blank(0.75 + 0.26 * max(1, len(rows)))
     axes = figure.subplots()
-    time.mark(axes, named=False)
+    time.frame(axes)
     for row, span in enumerate(found):
         begin, end = time.of([span.begin_ms, span.end_ms])
         axes.barh(row, end - begin, left=begin, height=0.55, color=colour("fault"), linewidth=0)

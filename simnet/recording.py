@@ -119,7 +119,7 @@ class Recorder:
         reached = len(delays)
         self._published[topic] += 1
         self._reached[topic] += reached
-        self._missed[topic] += max(0, sum(host.up for host in self._hosts) - 1 - reached)
+        self._missed[topic] += max(0, len(self._hosts) - self._world.down - 1 - reached)
 
     def look(self, world: World) -> None:
         """Time has passed."""
@@ -143,7 +143,7 @@ class Recorder:
             gossip_missed=self._missed.total(),
         )
         series["at_ms"].append(now_ms)
-        series["up"].append(sum(host.up for host in self._hosts))
+        series["up"].append(len(self._hosts) - self._world.down)
         series["channels"].append(sum(len(host.links) for host in self._hosts) // 2)
         for name, value in sums.items():
             series[name].append(value - self._before[name])

@@ -73,6 +73,8 @@ class World:
         self.seed = seed
         self.now_us = 0
         self.events = 0
+        # How many hosts are not up.
+        self.down = 0
         self.hosts: dict[bytes, Host] = {}
         self.observer: Callable[[Host, Effect], None] | None = None
         self.spread_observer: Callable[[str, Spread], None] | None = None
@@ -143,6 +145,7 @@ class World:
 
     def crash(self, host: Host, *, silent: bool = False) -> None:
         """Stop a node at once. Its peers see their channels end; of a machine that died `silent` only after a time."""
+        self.down += host.up
         host.up, host.life.open, host.silent = False, False, silent
         host.stop()
         for key in sorted(host.links):
@@ -158,6 +161,7 @@ class World:
     def restart(self, host: Host) -> None:
         """Start a node again from what is on its disk; it dials those it has saved, and its bootstrap nodes."""
         assert not host.links
+        self.down -= not host.up
         host.life = Guard()
         host.wake_us = None
         host.restart()

@@ -139,6 +139,13 @@ def test_record__counts_what_was_sent_and_inferred() -> None:
     assert sum(moments.published) == sum(each.published for each in record().gossip) == effects["Publish"]
 
 
+def test_record__knows_how_many_are_up() -> None:
+    moments = record().moments
+    assert min(moments.up) < 8
+    assert moments.up[-1] == sum(host.up for host in ran()[0].world.hosts.values()) == 8
+    assert moments.channels[-1] == sum(len(host.links) for host in ran()[0].world.hosts.values()) // 2
+
+
 def test_record__has_every_delivery_of_gossip_in_a_bin() -> None:
     for each in record().gossip:
         assert sum(each.counts) == each.reached
@@ -378,7 +385,7 @@ def test_page__takes_no_text_of_a_run_for_markup() -> None:
     assert read.open == []
     assert not read.of("script")
     assert len(read.of("svg")) == len(read.of("figure"))
-    assert "10 more are in the run's file" in read.text
+    assert "20 more are in the run's file" in read.text
 
 
 def test_page__of_a_run_without_questions_says_so() -> None:
