@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from simnet.record import (
 from simnet.scenario import Scenario
 from simnet.solvers import KINDS
 from simnet.world import WALL_MS, World
+
+if TYPE_CHECKING:
+    from simnet.running import Asked
 
 _MS: Final = 1_000
 # Quarter octaves from a millisecond to some minutes.
@@ -190,7 +193,7 @@ class Recorder:
 
     # --- At the end
 
-    def record(self, asked: Sequence[Any]) -> Record:
+    def record(self, asked: Sequence[Asked]) -> Record:
         """What was kept; `asked` are the questions of the run (simnet/running.py)."""
         self._sample()
         topology, up, channels = self._topology or self._mesh()
@@ -231,7 +234,7 @@ class Recorder:
             beliefs=tuple(self._told(votes)),
         )
 
-    def _votes(self, asked: Sequence[Any]) -> tuple[Counter[int], dict[tuple[int, str], list[bool]]]:
+    def _votes(self, asked: Sequence[Asked]) -> tuple[Counter[int], dict[tuple[int, str], list[bool]]]:
         """How often each node answered a question, and of each kind and skill whether that was right."""
         answers, votes = Counter[int](), defaultdict[tuple[int, str], list[bool]](list)
         for each in asked:
@@ -271,7 +274,7 @@ def _truth(host: Host, skill: str) -> int:
     return share
 
 
-def _questions(asked: Sequence[Any]) -> Questions:
+def _questions(asked: Sequence[Asked]) -> Questions:
     kept = spread_out(asked, QUESTIONS_MAX)
     rows = []
     for each in kept:
