@@ -104,6 +104,8 @@ class _Course:
     honest: list[Host] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     happened: list[tuple[int, str]] = field(default_factory=list)
+    # By how many causes, churn or crashes, each host is away: it comes back when the last of them is over.
+    away: Counter[int] = field(default_factory=Counter)
     plan: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
 
     def at(self, time_us: int, action: Callable[[], None]) -> None:
@@ -340,13 +342,17 @@ def _plan_churn(course: _Course) -> None:
             up = not up
 
 
-def _leave(course: _Course, host: Host) -> None:
+def _leave(course: _Course, host: Host, *, silent: bool = False) -> None:
+    course.away[host.index] += 1
     if host.up:
-        course.world.crash(host)
+        course.world.crash(host, silent=silent)
+    else:
+        host.silent |= silent
 
 
 def _return(course: _Course, host: Host) -> None:
-    if not host.up:
+    course.away[host.index] -= 1
+    if not (course.away[host.index] or host.up):
         course.world.restart(host)
 
 
@@ -385,8 +391,7 @@ def _crash(course: _Course, fault: Crash, purpose: str) -> _Pair:
 
     def begin() -> None:
         for host in victims:
-            if host.up:
-                course.world.crash(host, silent=fault.silent)
+            _leave(course, host, silent=fault.silent)
 
     def end() -> None:
         for host in victims:
@@ -398,11 +403,15 @@ def _crash(course: _Course, fault: Crash, purpose: str) -> _Pair:
 def _gray(course: _Course, fault: Gray, purpose: str) -> _Pair:
     victims = course.share(fault.share_permille, purpose)
 
-    def slow(factor: int) -> None:
+    def begin() -> None:
         for host in victims:
-            host.slow = factor
+            host.slow *= fault.factor
 
-    return partial(slow, fault.factor), partial(slow, 1)
+    def end() -> None:
+        for host in victims:
+            host.slow //= fault.factor
+
+    return begin, end
 
 
 def _loss(course: _Course, fault: Loss, _: str) -> _Pair:
@@ -416,11 +425,11 @@ def _skew(course: _Course, fault: Skew, purpose: str) -> _Pair:
         (host, draws.below(2 * fault.up_to_ms + 1) - fault.up_to_ms) for host in course.share(fault.share_permille, purpose)
     ]
 
-    def set_to(factor: int) -> None:
+    def turn(factor: int) -> None:
         for host, skew_ms in victims:
-            host.skew_ms = factor * skew_ms
+            host.skew_ms += factor * skew_ms
 
-    return partial(set_to, 1), partial(set_to, 0)
+    return partial(turn, 1), partial(turn, -1)
 
 
 def _eclipse(course: _Course, _: Eclipse, __: str) -> _Pair:
@@ -454,9 +463,11 @@ def _calm(course: _Course) -> None:
     course.note("everything that disturbs is over")
     for rule in list(course.world.rules):
         course.world.remove_rule(rule)
+    course.away.clear()
     for host in course.hosts:
         host.skew_ms, host.slow = 0, 1
-        _return(course, host)
+        if not host.up:
+            course.world.restart(host)
 
 
 # --- What came of it
