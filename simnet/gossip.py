@@ -56,6 +56,8 @@ class Overlay:
         # Who may have too few edges, in the order in which it came about.
         self._hungry: dict[int, None] = {}
         self._count = 0
+        # Hosts that are down, whose edges stay until the other ends notice.
+        self._silent: dict[int, None] = {}
         # By topic and host: when the ration of authors without a channel is full again.
         self._full_at_ms: dict[str, _Ints] = {}
 
@@ -82,6 +84,13 @@ class Overlay:
             del self._meshes[one][other], self._meshes[other][one]
             self._edges = None
             self._hungry |= dict.fromkeys((one, other))
+
+    def silence(self, host: int, *, silent: bool = True) -> None:
+        """A host takes nothing any more, or does again; its edges stay."""
+        if silent:
+            self._silent[host] = None
+        else:
+            self._silent.pop(host, None)
 
     def _graft(self, one: int, other: int) -> None:
         self._meshes[one][other] = self._meshes[other][one] = None
@@ -126,6 +135,7 @@ class Overlay:
         costs, lost = edges.drawn(np.uint64(self._count) ^ self._noise, rules)
         costs = np.where(lost | closed[edges.targets], _NEVER, costs)
         first, first_lost = self._first(source, known, links, rules)
+        first_lost |= closed[known]
         arrivals[known[~first_lost]] = now_us + first[~first_lost]
         arrivals = edges.relaxed(arrivals, costs)
         arrivals = self._pulled(arrivals, edges, costs, closed, rules)
@@ -153,6 +163,8 @@ class Overlay:
         after = np.maximum(full_at_ms, now_ms) + RELAY_MS
         closed = after > now_ms + RELAYS_BURST * RELAY_MS
         closed[known] = closed[source] = False
+        if self._silent:
+            closed[np.fromiter(self._silent, np.int64, len(self._silent))] = True
         spent = ~closed
         spent[known] = spent[source] = False
         full_at_ms[spent] = after[spent]

@@ -114,8 +114,8 @@ class Host:
         self.reachable = True
         self.bootstraps: list[bytes] = []
         self.links: dict[bytes, Connection] = {}
-        # Peers that died, of which the news is on its way.
-        self.losing: dict[bytes, Guard] = {}
+        # Peers that had a channel when it went away, and may not know yet.
+        self.mourners: list[bytes] = []
         self.life = Guard()
         self.wake_us: int | None = None
         self.signer = KeySigner(Stream(seed, f"key {name}").bytes(32))

@@ -48,6 +48,15 @@ class Dead(Own):
         self.connection, self.since_us = connection, since_us
 
 
+class Mourned(Own):
+    """The news that the other end of a channel is gone."""
+
+    __slots__ = ("connection", "peer")
+
+    def __init__(self, peer: bytes, connection: Connection) -> None:
+        self.peer, self.connection = peer, connection
+
+
 class Rejoin(Own):
     """A host without peers tries its bootstrap nodes again."""
 

@@ -34,7 +34,7 @@ from simnet.draws import Draws
 from simnet.gossip import Overlay, Spread
 from simnet.host import Host, Solver
 from simnet.links import Connection, Link, Rule
-from simnet.queue import Dead, Dialled, Guard, Own, Queue, Rejoin
+from simnet.queue import Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin
 
 # An arbitrary fixed start, so wall times in a run look like dates and never depend on today's.
 WALL_MS: Final = 1_700_000_000_000
@@ -144,29 +144,49 @@ class World:
     # --- Faults
 
     def crash(self, host: Host, *, silent: bool = False) -> None:
-        """Stop a node at once. Its peers see their channels end; of a machine that died `silent` only after a time."""
+        """Stop a node at once. Its peers see their channels end; of a machine that died `silent` only after a time.
+
+        Until they do they send into the channel, and gossip goes that way, and both are lost.
+        """
         self.down += host.up
         host.up, host.life.open, host.silent = False, False, silent
         host.stop()
-        for key in sorted(host.links):
+        self._overlay.silence(host.index)
+        links, host.links = host.links, {}
+        for key, connection in sorted(links.items()):
             other = self.hosts[key]
-            self._disconnect(host, other)
-            delay_us = DEAD_US if silent else self._way(host, other).latency_us
-            news = other.losing[host.key] = Guard()
-            self._push(self.now_us + delay_us, other, host, PeerLost(host.key), news)
-        for news in host.losing.values():
-            news.open = False
-        host.losing.clear()
+            if connection.open:
+                connection.open = False
+                host.mourners.append(key)
+                delay_us = DEAD_US if silent else self._way(host, other).latency_us
+                self._push(self.now_us + delay_us, other, host, Mourned(host.key, connection), other.life)
+            else:
+                # The other end was gone already.
+                self._overlay.disconnect(host.index, other.index)
 
     def restart(self, host: Host) -> None:
         """Start a node again from what is on its disk; it dials those it has saved, and its bootstrap nodes."""
         assert not host.links
         self.down -= not host.up
+        for key in host.mourners:
+            # Whatever is sent over a channel of the life before is answered with a reset.
+            self._mourn(self.hosts[key], host)
+        host.mourners = []
+        self._overlay.silence(host.index, silent=False)
         host.life = Guard()
         host.wake_us = None
         host.restart()
         self.after(0, host, AddressesChanged((f"/sim/{host.name}",)))
         self._rejoin(host)
+
+    def _mourn(self, host: Host, gone: Host) -> None:
+        """A host hears that a channel has ended whose other end is gone, if it still has it."""
+        connection = host.links.get(gone.key)
+        if connection is not None and not connection.open:
+            del host.links[gone.key]
+            self._overlay.disconnect(host.index, gone.index)
+            self._push(self.now_us, host, gone, PeerLost(gone.key), host.life)
+            self._rejoin_later(host)
 
     def add_rule(self, rule: Rule) -> None:
         """A fault on links, from now on."""
@@ -176,7 +196,7 @@ class World:
                 for key in sorted(host.links):
                     connection, other = host.links[key], self.hosts[key]
                     ways = (connection.ends, connection.ends[::-1])
-                    if host.index < other.index and any(self._is_blocked(*way) for way in ways):
+                    if connection.open and host.index < other.index and any(self._is_blocked(*way) for way in ways):
                         self._stall(connection)
 
     def remove_rule(self, rule: Rule) -> None:
@@ -217,11 +237,12 @@ class World:
         self._push(self.now_us + 1_000 * delay_ms, host, host, event, host.life if work is None else work)
 
     def deliver(self, source: Host, target: bytes, data: bytes) -> bool:
-        """Put `data` on the channel to `target`; False if there is none."""
+        """Put `data` on the channel to `target`, whose other end may be gone without the source knowing; False if none is."""
         connection = source.links.get(target)
         if connection is None:
             return False
-        self._send(connection, source, self.hosts[target], MessageReceived(source.key, data), len(data))
+        if connection.open:
+            self._send(connection, source, self.hosts[target], MessageReceived(source.key, data), len(data))
         return True
 
     def gossip(self, source: Host, topic: str, data: bytes) -> None:
@@ -250,18 +271,9 @@ class World:
             connection = Connection(source.index, other.index)
             source.links[target] = other.links[source.key] = connection
             self._overlay.connect(source.index, other.index)
-            self._tell_lost(source, other)
-            self._tell_lost(other, source)
             self._push(self.now_us + 1_000, source, other, PeerConnected(target), connection)
             self._push(self.now_us + 1_000, other, source, PeerConnected(source.key), connection)
         return True
-
-    def _tell_lost(self, host: Host, peer: Host) -> None:
-        """A new channel: that the old one had ended is known by now."""
-        news = host.losing.pop(peer.key, None)
-        if news is not None and news.open:
-            news.open = False
-            self._push(self.now_us, host, peer, PeerLost(peer.key), host.life)
 
     def dial(self, source: Host, target: bytes, effect: int) -> None:
         """Dial as the daemon does: some round trips, a refusal, or silence until the time limit."""
@@ -312,15 +324,17 @@ class World:
         connection.open = False
         self._overlay.disconnect(one.index, other.index)
         for host in (one, other):
-            if host.up and not host.links and host.bootstraps:
-                self._push(self.now_us + _REJOIN_US, host, host, Rejoin(), host.life)
+            self._rejoin_later(host)
+
+    def _rejoin_later(self, host: Host) -> None:
+        if host.up and not host.links and host.bootstraps:
+            self._push(self.now_us + _REJOIN_US, host, host, Rejoin(), host.life)
 
     def _rejoin(self, host: Host) -> None:
         if not host.links:
             for key in host.bootstraps:
                 self.connect(host, key)
-            if host.bootstraps and not host.links:
-                self._push(self.now_us + _REJOIN_US, host, host, Rejoin(), host.life)
+            self._rejoin_later(host)
 
     # --- Running
 
@@ -363,8 +377,6 @@ class World:
             elif isinstance(event, Own):
                 self._happen(host, event)
                 continue
-            elif isinstance(event, PeerLost):
-                host.losing.pop(event.peer, None)
             self._give(host, event, now)
 
     def _give(self, host: Host, event: Input, now: Instant) -> None:
@@ -406,6 +418,9 @@ class World:
                     self._disconnect(one, other)
                     self._push(self.now_us, one, other, PeerLost(other.key), one.life)
                     self._push(self.now_us, other, one, PeerLost(one.key), other.life)
+            case Mourned():
+                if host.links.get(event.peer) is event.connection:
+                    self._mourn(host, self.hosts[event.peer])
             case Rejoin():
                 self._rejoin(host)
 

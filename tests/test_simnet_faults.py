@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from protocol.events import Effect, PeerLost
+from protocol.events import Effect, EffectDone, Input, Instant, PeerLost
+from protocol.outbox import BEACONS
 from simnet.faults import bounce, crash, hold, partition, release
 from simnet.host import Host
 from simnet.links import Link, Rule
@@ -90,6 +91,79 @@ def test_crash__is_told_at_once_and_silent_after_a_time() -> None:
             crash(world, b, silent=True)
             world.run(for_ms=_DEAD_MS // 2)
             assert b.key in linked(a)
+
+
+def test_silent_crash__takes_what_is_sent_and_loses_it_until_the_peer_gives_up() -> None:
+    world, (a, b, _) = three()
+    failed: list[Input] = []
+    take = a.take
+
+    def watched(event: Input, now: Instant) -> list[Effect]:
+        if isinstance(event, EffectDone) and event.error is not None:
+            failed.append(event)
+        return take(event, now)
+
+    a.take = watched  # type: ignore[method-assign]
+    crash(world, b, silent=True)
+    assert b.links == {}
+    world.ask(a, exercise("arith", 3).text)
+    world.run(for_ms=_DEAD_MS - 1)
+    assert world.deliver(a, b.key, b"into the void")
+    assert a.core.peers_lost == 0
+    assert failed == []
+    world.run(for_ms=2)
+    assert a.core.peers_lost == 1
+    assert not world.deliver(a, b.key, b"nobody there")
+
+
+def test_silent_crash__keeps_the_edges_of_gossip_and_lets_nothing_through() -> None:
+    world = World(PARAMETERS, 1)
+    hub, a, c = (world.add(name, record("arith"), solver(EXPERT), reachable=name == "hub") for name in ("hub", "a", "c"))
+    for leaf in (a, c):
+        world.join(leaf, hub)
+    world.run(for_ms=2_000)
+
+    def heard() -> bool:
+        before = c.core.rejected.total()
+        world.gossip(a, BEACONS, b"no envelope")
+        world.run(for_ms=100)
+        return c.core.rejected.total() > before
+
+    assert heard()
+    crash(world, hub, silent=True)
+    assert world._overlay.edges_of(a.index, first=True) == [hub.index]
+    assert not heard()
+    world.run(for_ms=_DEAD_MS)
+    assert world._overlay.edges_of(a.index, first=True) == []
+    world.restart(hub)
+    world.run(for_ms=20_000)
+    assert heard()
+
+
+def test_silent_crash__is_told_at_once_when_the_machine_is_back() -> None:
+    world, (a, b, c) = three()
+    crash(world, b, silent=True)
+    world.run(for_ms=5_000)
+    assert a.core.peers_lost == 0
+    world.restart(b)
+    world.run(for_ms=0)
+    assert a.core.peers_lost == 1
+    world.run(for_ms=_DEAD_MS)
+    # The news of the channel of the life before is no news of the one of this life.
+    assert a.core.peers_lost == 1
+    assert linked(a) == {b.key, c.key}
+
+
+def test_silent_crash__of_both_ends_leaves_nothing_behind() -> None:
+    world, (a, b, c) = three()
+    crash(world, a, b, silent=True)
+    world.restart(b)
+    world.restart(a)
+    world.run(for_ms=60_000)
+    for host in (a, b, c):
+        assert linked(host) == set(host.links) == {other.key for other in (a, b, c)} - {host.key}
+        assert all(connection.open for connection in host.links.values())
+        assert set(world._overlay.edges_of(host.index, first=True)) == {0, 1, 2} - {host.index}
 
 
 def test_crash__loses_what_was_on_its_way_and_nothing_that_was_written() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ TIMES = ((2, 6), (5, 6))
 
 
 @functools.cache
-def world(kind: str, at_s: int, **more: Any) -> World:
+def world(kind: str, at_s: int, **more: object) -> World:
     """A network with two faults of a kind, as it is at a moment."""
     fields = {
         "about": "a test",
