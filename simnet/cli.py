@@ -48,6 +48,7 @@ _FLAGS: Final = (
     "--seconds",
     "--nodes",
     "--set",
+    "--pin",
     "--until",
     "--node",
     "--out",
@@ -134,6 +135,7 @@ def _parser() -> _Parser:
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
         help="another value for a key of the scenario, such as links.loss_permille=50; repeatable",
     )  # fmt: skip
+    run.add_argument("--pin", metavar="HEX", help="refuse if the scenario has another digest than this one")
     replay = commands.add_parser("replay", help="go through a run or a daemon's tape again", allow_abbrev=False)
     replay.add_argument("file", metavar="RUN|TAPE", help="what `simnet run --json` printed, or a tape of `tutti run --tape`")
     replay.add_argument("--until", type=_seconds, metavar="T", help="stop after so many seconds of its time")
@@ -219,8 +221,10 @@ def _run(args: argparse.Namespace) -> int:
         raise _UsageError(f"--seed must be from 0 to {SEED_MAX}, not {args.seed}")
     settings = [*args.settings, *([f"nodes={args.nodes}"] if args.nodes is not None else [])]
     scenario = Scenario.load(args.scenario).changed(settings)
+    if args.pin is not None and args.pin != scenario.digest:
+        raise _UsageError(f"{args.scenario} is not the scenario any more that has the digest {args.pin}: it was changed since")
     result = running.run(scenario, args.seed, _progress() if sys.stderr.isatty() else None, recorded=args.json)
-    repeat = report.command(args.scenario, args.seed, settings)
+    repeat = report.command(args.scenario, args.seed, settings, scenario)
     print(json.dumps(report.as_json(result, repeat)) if args.json else "\n".join(report.lines(result, repeat)))
     return _code({violation.kind for violation in result.violations})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,22 +68,24 @@ def run(found: Mapping[str, Any], until_ms: int | None, node: str | None, show: 
     What `node` does is shown; raises `ScenarioError` if the report is none, or of another source.
     """
     try:
-        program, command, name, *rest = shlex.split(found["repeat"])
-        words = dict.fromkeys(("--seed",), "1") | dict(zip(rest[::2], rest[1::2], strict=True))
-        settings = [value for flag, value in zip(rest[::2], rest[1::2], strict=True) if flag == "--set"]
-        source, seed = found["source"], int(words["--seed"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        seed, source, digest = int(found["seed"]), found["source"], found["content_digest"]
+        fields = dict(found["content"])
+        name = str(fields.pop("name"))
+    except (KeyError, TypeError, ValueError) as error:
         raise ScenarioError("not a report of `simnet run --json`") from error
-    if (program, command) != ("simnet", "run") or not 0 <= seed <= SEED_MAX:
+    if not 0 <= seed <= SEED_MAX:
         raise ScenarioError("not a report of `simnet run --json`")
     if source != source_digest():
         raise ScenarioError("the run was made by another source than this one, so it cannot be repeated here")
+    scenario = Scenario.read(fields, name)
+    if scenario.digest != digest:
+        raise ScenarioError("the scenario in the report was changed since the run: its digest is another one")
 
     def watch(world: World, host: Host, effect: Effect) -> None:
         if node is not None and (host.name == node or peer_id(host.key).endswith(node)):
             show(f"{world.now_us / 1e6:12.6f} s  {told(effect)}")
 
-    result = run_scenario(Scenario.load(name).changed(settings), seed, watch=watch, until_ms=until_ms)
+    result = run_scenario(scenario, seed, watch=watch, until_ms=until_ms)
     return result.digest if until_ms is None else None
 
 

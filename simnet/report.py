@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from simnet.running import Result, outcomes, source_digest
+from simnet.scenario import Scenario, is_file
 
 # Two-sided 95 % of the normal distribution.
 _Z: Final = 1.959964
 _SHOWN: Final = 5
 
 
-def command(scenario: str, seed: int, settings: Sequence[str]) -> str:
-    """What repeats a run of this source."""
-    return shlex.join(
-        ["simnet", "run", scenario, "--seed", str(seed), *(word for each in settings for word in ("--set", each))]
-    )
+def command(what: str, seed: int, settings: Sequence[str], scenario: Scenario | None = None) -> str:
+    """What repeats a run of this source; of a file, which can change, it names the digest of the `scenario` that it was."""
+    pin = [] if scenario is None or not is_file(what) else ["--pin", scenario.digest]
+    sets = [word for each in settings for word in ("--set", each)]
+    return shlex.join(["simnet", "run", what, "--seed", str(seed), *sets, *pin])
 
 
 def as_json(result: Result, repeat: str) -> dict[str, Any]:
@@ -29,6 +30,8 @@ def as_json(result: Result, repeat: str) -> dict[str, Any]:
     count = len(ended)
     return {
         "scenario": result.scenario.name,
+        "content": result.scenario.content,
+        "content_digest": result.scenario.digest,
         "seed": result.seed,
         "nodes": result.scenario.nodes,
         "source": source_digest(),

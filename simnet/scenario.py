@@ -6,6 +6,7 @@ a value that is valid or raise `ScenarioError` with one line for each key that i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -243,11 +244,21 @@ class Scenario(_Part):
     def load(cls, what: str) -> Self:
         """The scenario in a file, or the built-in one of this name; raises `ScenarioError`."""
         path = Path(what)
-        if what.endswith(SUFFIX) or path.parent != Path():
+        if is_file(what):
             return cls.read(_parsed(_text(path), what), path.stem)
         if what not in names():
             raise ScenarioError(f"no scenario {what!r}; there are {', '.join(names())}, or a file that ends in {SUFFIX}")
         return cls.read(_parsed(_built_in(what).read_text(encoding="utf-8"), what), what)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it as JSON values, with every default: what a run depends on, wherever it was read from."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the content: 64 hex digits."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def changed(self, settings: Sequence[str]) -> Self:
         """The same with some keys set, each as `key=value` with a path of names and numbers; raises `ScenarioError`."""
@@ -258,6 +269,11 @@ class Scenario(_Part):
                 raise ScenarioError(f"{setting!r} is not key=value, such as nodes=200 or links.loss_permille=50")
             _put(fields, key.strip(), _value(value.strip()))
         return self.read(fields, self.name)
+
+
+def is_file(what: str) -> bool:
+    """Whether these words of a command name a file, and no built-in scenario."""
+    return what.endswith(SUFFIX) or Path(what).parent != Path()
 
 
 def names() -> list[str]:

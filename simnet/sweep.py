@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -23,31 +24,37 @@ RUNS_MAX: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run, in the words of the command line."""
+    """One run: the whole scenario, so that no file is read where it runs, and the words that it came from.
 
-    scenario: str
+    `source` is that of whoever wants it; a machine with another one would give another run.
+    """
+
+    what: str
+    scenario: Scenario
     seed: int
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...]
+    source: str
 
 
-def jobs(scenario: str, seeds: Sequence[int], grid: Mapping[str, Sequence[str]]) -> list[Job]:
+def jobs(what: str, seeds: Sequence[int], grid: Mapping[str, Sequence[str]]) -> list[Job]:
     """Every seed at every point of the grid, points first; raises `ScenarioError` if one of them is no scenario."""
     points = [
         tuple(f"{key}={value}" for key, value in zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
     ]
     if len(points) * len(seeds) > RUNS_MAX:
         raise ScenarioError(f"{len(points)} points and {len(seeds)} seeds are more than {RUNS_MAX} runs")
-    known = Scenario.load(scenario)
-    for point in points:
-        known.changed(point)
-    return [Job(scenario, seed, point) for point in points for seed in seeds]
+    known, source = Scenario.load(what), running.source_digest()
+    scenarios = {point: known.changed(point) for point in points}
+    return [Job(what, scenarios[point], seed, point, source) for point in points for seed in seeds]
 
 
 def run(job: Job) -> dict[str, Any]:
-    """What one run found, as `simnet run --json` prints it, with the settings of its point."""
-    scenario = Scenario.load(job.scenario).changed(job.settings)
-    result = running.run(scenario, job.seed)
-    return {**report.as_json(result, report.command(job.scenario, job.seed, job.settings)), "settings": list(job.settings)}
+    """What one run found, as `simnet run --json` prints it, with the settings of its point; raises `ScenarioError`."""
+    if job.source != running.source_digest():
+        raise ScenarioError(f"{platform.node()} has another source of tutti than the one that sweeps: install the same there")
+    result = running.run(job.scenario, job.seed)
+    repeat = report.command(job.what, job.seed, job.settings, job.scenario)
+    return {**report.as_json(result, repeat), "settings": list(job.settings)}
 
 
 def swept(work: Sequence[Job], engine: str | None = None, workers: int | None = None) -> Iterator[dict[str, Any]]:

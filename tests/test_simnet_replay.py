@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -57,6 +58,39 @@ def test_run__of_another_source_or_digest_is_told(report: Path, tmp_path: Path, 
     file.write_text(json.dumps(found | {"digest": "0" * 64}))
     assert cli.main(["replay", str(file)]) == cli.FAILED
     assert "another one" in capsys.readouterr().out
+
+
+def test_run__is_repeated_by_what_it_holds_and_needs_no_file(tmp_path: Path, capsys: Output) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('about = "mine"\nnodes = 4\nduration_s = 15\nsettle_s = 5\n[workload]\nfrom_s = 5\n')
+    assert cli.main(["run", str(file), "--set", "links.loss_permille=20", "--seed", "2", "--json"]) == cli.OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["content"]["links"]["loss_permille"] == 20
+    assert found["content"]["workload"]["difficulty_max"] == 3
+    run = tmp_path / "run.json"
+    run.write_text(json.dumps(found))
+    repeat = shlex.split(found["repeat"])
+    # The command that repeats the run names the file, so it refuses once that is another scenario.
+    file.write_text(file.read_text().replace("nodes = 4", "nodes = 5"))
+    assert cli.main(repeat[1:]) == cli.USAGE
+    assert "mine.toml is not the scenario any more that has the digest" in capsys.readouterr().err
+    file.unlink()
+    assert cli.main(["replay", str(run)]) == cli.OK
+    assert capsys.readouterr().out == f"digest {found['digest']}, the same\n"
+
+
+def test_run__whose_scenario_was_changed_is_refused(report: Path, tmp_path: Path, capsys: Output) -> None:
+    found = json.loads(report.read_text())
+    file = tmp_path / "run.json"
+    for content, said in (
+        (found["content"] | {"duration_s": 16}, "the scenario in the report was changed since the run"),
+        (found["content"] | {"nodes": 0}, "nodes: "),
+        ({}, "not a report"),
+        ([1], "not a report"),
+    ):
+        file.write_text(json.dumps(found | {"content": content}))
+        assert cli.main(["replay", str(file)]) == cli.USAGE
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

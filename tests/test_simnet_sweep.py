@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 
 from simnet import cli, hunt, running, sweep
 from simnet.checkers import Violation
 from simnet.memory import TRUE
-from simnet.scenario import Scenario
+from simnet.scenario import Scenario, ScenarioError
 from simnet.world import CoreError
 
 SMALL = ("nodes=5", "duration_s=20", "settle_s=10", "workload.from_s=8")
@@ -40,6 +41,23 @@ def test_sweep__gives_the_digests_of_single_runs_in_one_process_and_in_two(small
     assert len({each["digest"] for each in alone}) == len(alone)
     shown = sweep.table(alone)
     assert [line.split()[0] for line in shown] == ["links.loss_permille=0", "links.loss_permille=100"]
+
+
+def test_sweep__runs_what_the_file_was_when_it_began(small: str) -> None:
+    (job,) = sweep.jobs(small, [1], {})
+    with open(small, "a", encoding="utf-8") as file:  # noqa: PTH123
+        file.write('difficulty_max = 1\nskills = ["arith"]\n')
+    (changed,) = sweep.jobs(small, [1], {})
+    found = sweep.run(job)
+    assert found["content_digest"] == job.scenario.digest != changed.scenario.digest
+    assert found["content"]["workload"]["difficulty_max"] == 3
+    assert shlex.split(found["repeat"])[-2:] == ["--pin", job.scenario.digest]
+
+
+def test_sweep__runs_nothing_on_a_machine_with_another_source(small: str) -> None:
+    (job,) = sweep.jobs(small, [1], {})
+    with pytest.raises(ScenarioError, match="has another source of tutti"):
+        sweep.run(replace(job, source="0" * 64))
 
 
 def test_run__has_the_same_digest_with_everything_verified_truly(small: str) -> None:
