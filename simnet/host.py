@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -45,6 +45,26 @@ class Solution:
     tokens: int = 40
     error: str | None = None
     prompt_tokens: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """An end that strikes within a step, as `node/executor.py` can meet it, which first commits the step's rows, and syncs them.
+
+    So either the rows are lost with all that the step wanted, or they are written and the last of what else it wanted is lost;
+    the lot of 32 bits says which and how much. Nothing leaves that the disk does not know of.
+    """
+
+    lot: int
+    silent: bool
+
+    def done(self, effects: Sequence[Effect]) -> list[Effect]:
+        """What is done of a step."""
+        if self.lot & 1:
+            return []
+        rows = [effect for effect in effects if isinstance(effect, Persist)]
+        others = [effect for effect in effects if not isinstance(effect, Persist)]
+        return rows + others[: (self.lot >> 1) * (len(others) + 1) >> 31]
 
 
 Solver = Callable[[str, Stream], Solution]
@@ -106,6 +126,9 @@ class Host:
         self.up = True
         # Whether it died like a machine without power, which refuses nobody.
         self.silent = False
+        # How its next step that writes will end, and that it did.
+        self.torn: Torn | None = None
+        self.broken = False
         # How many times as long its model takes: a gray failure.
         self.slow = 1
         # What its owner asked: the life of the host in which it did, and when the question ends.
@@ -127,6 +150,7 @@ class Host:
 
     def stop(self) -> None:
         """The process ends, and its model with it."""
+        self.torn, self.broken = None, False
         for work in self._running.values():
             work.open = False
         self._running.clear()
@@ -150,6 +174,8 @@ class Host:
         if self.skew_ms:
             now = Instant(now.mono_ms, now.wall_ms + self.skew_ms)
         effects = self.core.step(event, now)
+        if self.torn is not None and any(isinstance(effect, Persist) for effect in effects):
+            effects, self.broken = self.torn.done(effects), True
         for effect in effects:
             self._carry_out(effect)
         return effects

@@ -76,7 +76,11 @@ def _fault(kind: str, duration_s: int, draws: Draws) -> dict[str, Any]:
     fault: dict[str, Any] = {"kind": kind, "at_s": at_s, "lasts_s": 1 + draws.below(duration_s - at_s)}
     more: dict[str, dict[str, Any]] = {
         "partition": {"regions": [REGIONS[draws.below(len(REGIONS))]], "one_way": bool(draws.below(2))},
-        "crash": {"share_permille": 100 + draws.below(500), "silent": bool(draws.below(2))},
+        "crash": {
+            "share_permille": 100 + draws.below(500),
+            "silent": bool(draws.below(2)),
+            "loses_writes": bool(draws.below(2)),
+        },
         "gray": {"share_permille": 100 + draws.below(500), "factor": 2 + draws.below(200)},
         "loss": {"permille": 10 + draws.below(300), "delay_ms": draws.below(2_000)},
         "skew": {"share_permille": 100 + draws.below(500), "up_to_ms": 1_000 + draws.below(60_000)},

@@ -57,6 +57,12 @@ class Mourned(Own):
         self.peer, self.connection = peer, connection
 
 
+class Broken(Own):
+    """A crash that was to strike within a step strikes now, if there was no such step."""
+
+    __slots__ = ()
+
+
 class Rejoin(Own):
     """A host without peers tries its bootstrap nodes again."""
 

@@ -342,9 +342,12 @@ def _plan_churn(course: _Course) -> None:
             up = not up
 
 
-def _leave(course: _Course, host: Host, *, silent: bool = False) -> None:
+def _leave(course: _Course, host: Host, lot: int | None = None, *, silent: bool = False) -> None:
+    """A host goes away, with a `lot` within a step that writes."""
     course.away[host.index] += 1
-    if host.up:
+    if host.up and lot is not None:
+        course.world.crash_writing(host, lot, silent=silent)
+    elif host.up:
         course.world.crash(host, silent=silent)
     else:
         host.silent |= silent
@@ -387,14 +390,17 @@ def _partition(course: _Course, fault: Partition, _: str) -> _Pair:
 
 
 def _crash(course: _Course, fault: Crash, purpose: str) -> _Pair:
-    victims = course.share(fault.share_permille, purpose)
+    draws = course.draws(f"{purpose} writes")
+    victims = [
+        (host, draws.below(_LOTS) if fault.loses_writes else None) for host in course.share(fault.share_permille, purpose)
+    ]
 
     def begin() -> None:
-        for host in victims:
-            _leave(course, host, silent=fault.silent)
+        for host, lot in victims:
+            _leave(course, host, lot, silent=fault.silent)
 
     def end() -> None:
-        for host in victims:
+        for host, _ in victims:
             _return(course, host)
 
     return begin, end

@@ -124,11 +124,15 @@ class Partition(_Timed):
 
 
 class Crash(_Timed):
-    """A share of the nodes stops at once and comes back from its disk afterwards; `silent` as machines without power."""
+    """A share of the nodes stops at once and comes back from its disk afterwards; `silent` as machines without power.
+
+    With `loses_writes` each is struck within a step that writes, and loses what the daemon can lose of one: see `Torn`.
+    """
 
     kind: Literal["crash"]
     share_permille: Permille
     silent: bool = False
+    loses_writes: bool = False
 
 
 class Gray(_Timed):

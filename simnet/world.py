@@ -32,9 +32,9 @@ from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
 from simnet.draws import Draws
 from simnet.gossip import Overlay, Spread
-from simnet.host import Host, Solver
+from simnet.host import Host, Solver, Torn
 from simnet.links import Connection, Link, Rule
-from simnet.queue import Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin
+from simnet.queue import Broken, Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin
 
 # An arbitrary fixed start, so wall times in a run look like dates and never depend on today's.
 WALL_MS: Final = 1_700_000_000_000
@@ -51,6 +51,9 @@ _AGAIN_US: Final = 200_000
 _WHOLE, _LOSS_MAX = 1_000, 990
 # How often a node without any peer tries its bootstrap nodes again.
 _REJOIN_US: Final = 5_000_000
+
+# A crash that is to strike within a step that writes strikes in any case after this.
+_WRITING_US: Final = 900_000
 
 _WAKE: Final = TimerFired()
 
@@ -163,6 +166,11 @@ class World:
             else:
                 # The other end was gone already.
                 self._overlay.disconnect(host.index, other.index)
+
+    def crash_writing(self, host: Host, lot: int, *, silent: bool = False) -> None:
+        """Stop a node within its next step that writes to its disk, or soon; the lot (32 bits) says what of it is lost."""
+        host.torn = Torn(lot, silent)
+        self._push(self.now_us + _WRITING_US, host, host, Broken(), host.life)
 
     def restart(self, host: Host) -> None:
         """Start a node again from what is on its disk; it dials those it has saved, and its bootstrap nodes."""
@@ -393,6 +401,9 @@ class World:
                     self._digest.update(b"%d %d " % (host.index, self.now_us) + effect.data)
                 if self.observer is not None:
                     self.observer(host, effect)
+        if host.torn is not None and host.broken:
+            self.crash(host, silent=host.torn.silent)
+            return
         due_ms = host.core.deadline()
         if due_ms is not None:
             due_us = max(1_000 * due_ms, self.now_us)
@@ -418,6 +429,9 @@ class World:
                     self._disconnect(one, other)
                     self._push(self.now_us, one, other, PeerLost(other.key), one.life)
                     self._push(self.now_us, other, one, PeerLost(one.key), other.life)
+            case Broken():
+                if host.torn is not None:
+                    self.crash(host, silent=host.torn.silent)
             case Mourned():
                 if host.links.get(event.peer) is event.connection:
                     self._mourn(host, self.hosts[event.peer])
