@@ -49,7 +49,7 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """An end that strikes within a step, as `node/executor.py` can meet it, which first commits the step's rows, and syncs them.
+    """An end that strikes within a step, as `node/executor.py` can meet it. It commits a step's rows first, synced.
 
     So either the rows are lost with all that the step wanted, or they are written and the last of what else it wanted is lost;
     the lot of 32 bits says which and how much. Nothing leaves that the disk does not know of.

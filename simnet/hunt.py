@@ -18,7 +18,7 @@ from simnet.scenario import WHOLE_POLICIES, Policy, Scenario
 from simnet.world import CoreError
 
 _SHRINKS_MAX: Final = 40
-_FAULTS: Final = ("partition", "crash", "gray", "loss", "skew", "eclipse")
+_FAULTS: Final = ("partition", "crash", "gray", "loss", "duplicate", "skew", "eclipse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def _fault(kind: str, duration_s: int, draws: Draws) -> dict[str, Any]:
         },
         "gray": {"share_permille": 100 + draws.below(500), "factor": 2 + draws.below(200)},
         "loss": {"permille": 10 + draws.below(300), "delay_ms": draws.below(2_000)},
+        "duplicate": {"permille": 10 + draws.below(991), "late_ms": draws.below(200_000)},
         "skew": {"share_permille": 100 + draws.below(500), "up_to_ms": 1_000 + draws.below(60_000)},
         "eclipse": {},
     }

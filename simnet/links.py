@@ -45,7 +45,8 @@ class Rule:
     """A fault on all links from one of `sources` to one of `targets`, one way; hosts are named by index, None is everybody.
 
     `block` keeps everything back, and a channel that it blocks for long dies as one over dead TCP does, unless it is `patient`.
-    Else `delay_us` is added and `loss_permille` more of the hops are lost.
+    Else `delay_us` is added, `loss_permille` more of the hops are lost, and `twice_permille` of what arrives does so again, up
+    to `late_us` later.
     """
 
     sources: Collection[int] | None = None
@@ -54,6 +55,8 @@ class Rule:
     patient: bool = False
     delay_us: int = 0
     loss_permille: int = 0
+    twice_permille: int = 0
+    late_us: int = 0
 
     def holds(self, source: int, target: int) -> bool:
         """Whether it is about this link, in this direction."""

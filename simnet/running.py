@@ -35,7 +35,7 @@ from simnet.memory import KEPT, remembering
 from simnet.record import Record as Recorded
 from simnet.recording import Recorder
 from simnet.scenario import Adversary as AdversaryPart
-from simnet.scenario import Crash, Eclipse, Fault, Gray, Group, Loss, Partition, Scenario, Skew
+from simnet.scenario import Crash, Duplicate, Eclipse, Fault, Gray, Group, Loss, Partition, Scenario, Skew
 from simnet.solvers import KINDS, solver
 from simnet.world import World
 
@@ -425,6 +425,11 @@ def _loss(course: _Course, fault: Loss, _: str) -> _Pair:
     return partial(course.world.add_rule, rule), partial(course.world.remove_rule, rule)
 
 
+def _duplicate(course: _Course, fault: Duplicate, _: str) -> _Pair:
+    rule = Rule(twice_permille=fault.permille, late_us=1_000 * fault.late_ms)
+    return partial(course.world.add_rule, rule), partial(course.world.remove_rule, rule)
+
+
 def _skew(course: _Course, fault: Skew, purpose: str) -> _Pair:
     draws = course.draws(f"{purpose} skews")
     victims = [
@@ -454,6 +459,7 @@ _FAULTS: Final[dict[type, Callable[..., _Pair]]] = {
     Crash: _crash,
     Gray: _gray,
     Loss: _loss,
+    Duplicate: _duplicate,
     Skew: _skew,
     Eclipse: _eclipse,
 }

@@ -151,6 +151,14 @@ class Loss(_Timed):
     delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
 
 
+class Duplicate(_Timed):
+    """So much of what arrives, over channels and by gossip, arrives a second time, up to so much later."""
+
+    kind: Literal["duplicate"]
+    permille: Permille
+    late_ms: Annotated[int, Field(ge=0, le=600_000)] = 1_000
+
+
 class Skew(_Timed):
     """The clocks of a share of the nodes are off by up to so much, either way."""
 
@@ -165,7 +173,7 @@ class Eclipse(_Timed):
     kind: Literal["eclipse"]
 
 
-Fault: TypeAlias = Annotated[Partition | Crash | Gray | Loss | Skew | Eclipse, Field(discriminator="kind")]
+Fault: TypeAlias = Annotated[Partition | Crash | Gray | Loss | Duplicate | Skew | Eclipse, Field(discriminator="kind")]
 Policy: TypeAlias = Literal[
     "over-claimer",
     "colluder",
@@ -316,7 +324,7 @@ def _line(name: str, error: Mapping[str, Any]) -> str:
 
 
 # The discriminator's words stand in the place of an error, and mean nothing to who wrote the file.
-_KINDS: Final = frozenset({"partition", "crash", "gray", "loss", "skew", "eclipse"})
+_KINDS: Final = frozenset({"partition", "crash", "gray", "loss", "duplicate", "skew", "eclipse"})
 
 
 def _put(fields: dict[str, Any], key: str, value: object) -> None:

@@ -91,6 +91,8 @@ class World:
         self._queue = Queue()
         self._overlay = Overlay(seed)
         self._draws = Draws(seed, "links")
+        # A stream of their own: what comes twice changes nothing about what comes.
+        self._copies = Draws(seed, "copies")
         self._asked = 0
         self._held: list[Connection] = []
         self._digest = hashlib.sha256()
@@ -265,6 +267,9 @@ class World:
             sequence += 1
             queue.push(time_us, (target, index, sequence, event, hosts[target].life))
         source.sequence = sequence
+        if any(rule.twice_permille for rule in self.rules):
+            for target, time_us in zip(spread.hosts.tolist(), spread.arrivals_us.tolist(), strict=True):
+                self._repeat(time_us, hosts[target], source, event, hosts[target].life)
 
     def mesh_of(self, host: Host) -> list[int]:
         """The hosts, by index, to which a host passes gossip on."""
@@ -324,6 +329,16 @@ class World:
         time_us = max(now_us + delay_us, connection.last_us[end])
         connection.last_us[end] = time_us
         self._push(time_us, target, source, event, connection)
+        if self.rules:
+            self._repeat(time_us, target, source, event, connection)
+
+    def _repeat(self, time_us: int, target: Host, source: Host, event: Input, guard: Guard) -> None:
+        """Let what arrives then arrive again, where and as often as a rule says so."""
+        for rule in self.rules:
+            if rule.twice_permille and rule.holds(source.index, target.index):
+                late_us = self._copies.below(rule.late_us + 1)
+                if self._copies.below(_WHOLE) < rule.twice_permille:
+                    self._push(time_us + late_us, target, source, event, guard)
 
     def _disconnect(self, one: Host, other: Host) -> None:
         """Both ends forget a channel, and what was on its way over it is lost."""

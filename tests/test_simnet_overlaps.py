@@ -6,8 +6,11 @@ import functools
 
 import pytest
 
+from protocol.envelope import open_envelope
+from protocol.events import Effect, Publish, Send
+from protocol.ledger_messages import LEDGER
 from simnet.host import Host
-from simnet.running import run
+from simnet.running import Result, run
 from simnet.scenario import Scenario
 from simnet.world import World
 
@@ -90,3 +93,34 @@ def test_crash__of_nodes_that_churn_keeps_them_away_until_both_are_over() -> Non
     assert crashed[0] == crashed[1] == (True,) + (False,) * 7
     assert crashed[2:] == alone[2:]
     assert 1 < sum(alone[2]) < 8
+
+
+@pytest.mark.parametrize("late_ms", [0, 3_000, 130_000])
+def test_duplicate__changes_nothing_of_what_is_said_and_decided(late_ms: int) -> None:
+    def played(*faults: dict[str, object]) -> tuple[Result, list[tuple[int, str, bytes]]]:
+        fields = {
+            "about": "a test",
+            "nodes": 6,
+            "duration_s": 20,
+            "settle_s": 70,
+            "join_s": 2,
+            # Neither jitter nor an uplink of which a second answer takes a part.
+            "links": {"regions": {"europe": 1}, "jitter_permille": 0, "bits_per_s": 0},
+            "workload": {"questions_per_minute": 60, "askers": 3, "from_s": 5},
+            "faults": list(faults),
+        }
+        said: list[tuple[int, str, bytes]] = []
+
+        def watch(found: World, host: Host, effect: Effect) -> None:
+            # What asks for entries of a ledger is answered twice, and that changes nothing (specs/06-ledger.md).
+            if isinstance(effect, Send | Publish) and open_envelope(effect.data).type not in LEDGER:
+                said.append((found.now_us, host.name, effect.data))
+
+        return run(Scenario.read(fields, "test"), 1, watch=watch), said
+
+    once, said_once = played()
+    twice, said_twice = played({"kind": "duplicate", "at_s": 0, "lasts_s": 20, "permille": 900, "late_ms": late_ms})
+    assert twice.violations == ()
+    assert sum(host.core.rejected["replay"] for host in hosts(twice.world)) > 100
+    assert said_twice == said_once
+    assert [asked.outcome for asked in twice.asked] == [asked.outcome for asked in once.asked]
