@@ -181,7 +181,10 @@ class NoLeaseLost(_Base):
 
 
 class LedgersConverge(_Base):
-    """Who follows an honest node holds its whole ledger, but for what it wrote in the last seconds."""
+    """Who follows an honest node holds its whole ledger, but for what it wrote in the last seconds.
+
+    A node follows whoever it has a channel to and knows the record of, as far as it has room (protocol/following.py).
+    """
 
     name = "ledgers-converge"
     kind: Kind = "liveness"
@@ -194,12 +197,19 @@ class LedgersConverge(_Base):
             chain = host.core.ledger.chain
             for key in sorted(host.links) if host.up else ():
                 follower = world.hosts[key]
-                held = follower.core.followed.get(host.key) if key in keys else None
-                if held is None or held.head is None or held.next >= chain.next:
+                held = follower.core.followed.get(host.key)
+                if key not in keys or (held is None and not self._follows(follower, host.key)):
                     continue
-                missing = chain.get(held.next)
+                first = chain.first if held is None else held.next
+                missing = chain.get(first)
                 if missing is not None and parse_entry(missing).wall_ms < old_ms:
-                    self.report(world, follower, f"lacks entry {held.next} of {host.name}, which holds {chain.next}")
+                    self.report(world, follower, f"lacks entry {first} of {host.name}, which holds {chain.next}")
+
+    @staticmethod
+    def _follows(follower: Host, author: bytes) -> bool:
+        core = follower.core
+        known = core.peers.get(author) if core.peers.is_connected(author) else None
+        return known is not None and known.record is not None and core.followed.has_room(author) and not core.is_faulty(author)
 
 
 class FaultsKnown(_Base):

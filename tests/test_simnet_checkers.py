@@ -107,6 +107,26 @@ def test_ledgers_converge__finds_a_follower_that_is_behind(monkeypatch: pytest.M
     assert "lacks entry 1 of a" in shown(LedgersConverge(), at_end=True)[0]
 
 
+def test_ledgers_converge__finds_a_follower_that_holds_nothing_though_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, asker, _ = course()
+    followed = host_of(world, "b").core.followed
+    get = followed.get
+    monkeypatch.setattr(followed, "get", lambda author: None if author == asker.key else get(author))
+    checker = LedgersConverge()
+    assert shown(checker, at_end=True) == [f"lacks entry 0 of a, which holds {asker.core.ledger.chain.next}"]
+    assert [(each.kind, each.node) for each in checker.found] == [("liveness", "b")]
+    # Who has no room for it need not.
+    with monkeypatch.context() as patch:
+        patch.setattr(followed, "has_room", lambda author: author != asker.key)
+        assert shown(LedgersConverge(), at_end=True) == []
+    # Nor who has heard no record of it.
+    peers = host_of(world, "b").core.peers
+    known = peers.get(asker.key)
+    assert known is not None
+    monkeypatch.setattr(known, "record", None)
+    assert shown(LedgersConverge(), at_end=True) == []
+
+
 def test_faults_known__finds_a_proof_against_the_honest_and_one_that_was_not_told() -> None:
     world = world_of({name: solver(EXPERT) for name in "abc"})
     a, b, _ = world.hosts.values()
