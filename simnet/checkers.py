@@ -12,13 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from protocol.constants import HEADS_EACH_MS, LEASES_MAX, PEERS_MAX, TASKS_MAX
-from protocol.envelope import open_envelope
+from protocol.allowance import DAY_MS, HOUR_MS
+from protocol.ballot import Commit
+from protocol.constants import HEADS_EACH_MS
+from protocol.envelope import Envelope, open_envelope
 from protocol.events import Deliver, Effect, Send
 from protocol.ledger import parse_entry
-from protocol.messages import Award
+from protocol.messages import Accept, Award
+from protocol.outcome import OutcomeKind
 from protocol.parameters import Parameters
+from protocol.review import Judgement
 from protocol.verification import verify
+from simnet.holdings import HOLDINGS
 from simnet.host import Host
 from simnet.world import WALL_MS, World
 
@@ -29,6 +34,8 @@ VIOLATIONS_MAX: Final = 100
 _LATE_US: Final = 1_000_000
 # A head is told within HEADS_EACH_MS, and what it names is pulled in a few round trips.
 _UNDER_WAY_MS: Final = 2 * HEADS_EACH_MS
+# A node that starts again with its clock put forward has its allowance back by so much sooner (protocol/allowance.py).
+_CLOCKS_OFF_MS: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ class NoSeatTwice(_Base):
 
 
 class Bounded(_Base):
-    """Every node keeps its limits: tasks, leases, peers."""
+    """Every node keeps its limits: none of its tables is larger than the constants say."""
 
     name = "bounded"
 
@@ -155,14 +162,63 @@ class Bounded(_Base):
             self._look(world, host)
 
     def _look(self, world: World, host: Host) -> None:
-        core = host.core
-        for what, count, most in (
-            ("tasks", core.tasks, TASKS_MAX),
-            ("leases", core.leases, LEASES_MAX),
-            ("peers", len(core.peers.all()), PEERS_MAX),
+        for what, count, most in HOLDINGS:
+            if count(host) > most:
+                self.report(world, host, f"has {count(host)} {what}, more than {most}")
+
+
+class Budgets(_Base):
+    """Nobody works more for others than its owner allows, over restarts too: so many requests an hour, so many tokens a day."""
+
+    name = "budgets"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By host what left it: when, requests, tokens.
+        self._spent: dict[int, list[tuple[int, int, int]]] = {}
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Count what is accepted, judged and answered for others."""
+        if not (host.caps.requests_per_hour or host.caps.tokens_per_day) or not isinstance(effect, Send):
+            return
+        envelope = open_envelope(effect.data)
+        requests, tokens = _cost(envelope)
+        spent = self._spent.setdefault(host.index, [])
+        spent.append((world.now_us // 1_000, requests, tokens))
+        for what, place, length_ms, most in (
+            ("requests in an hour", 1, HOUR_MS, host.caps.requests_per_hour),
+            ("tokens in a day", 2, DAY_MS, host.caps.tokens_per_day),
         ):
-            if count > most:
-                self.report(world, host, f"has {count} {what}, more than {most}")
+            begin_ms = spent[-1][0] - length_ms + _CLOCKS_OFF_MS
+            taken = sum(each[place] for each in spent if each[0] > begin_ms)
+            if most and spent[-1][place] and taken > most:
+                self.report(world, host, f"took {taken} {what}, more than {most}")
+
+
+def _cost(envelope: Envelope) -> tuple[int, int]:
+    """Requests and tokens that a message says to have been spent on its receiver."""
+    if envelope.type == Accept.TYPE:
+        return 1, 0
+    if envelope.type == Commit.TYPE:
+        return 0, envelope.message(Commit).completion_tokens
+    if envelope.type == Judgement.TYPE:
+        return 1, envelope.message(Judgement).completion_tokens
+    return 0, 0
+
+
+class Recovers(_Base):
+    """Some time after everything that disturbs is over, a question has an answer: those asked then are in `World.probes`."""
+
+    name = "recovers"
+    kind: Kind = "liveness"
+
+    def on_end(self, world: World, honest: Sequence[Host]) -> None:  # noqa: ARG002  as all checkers
+        """Look for what came of them."""
+        for host, request in world.probes:
+            outcome = host.outcomes.get(request)
+            if outcome is None or outcome.kind not in (OutcomeKind.ANSWERED, OutcomeKind.UNEARNED):
+                what = "nothing" if outcome is None else outcome.kind.value
+                self.report(world, host, f"asked {request.hex()} after everything that disturbs was over: {what}")
 
 
 class NoLeaseLost(_Base):
@@ -255,6 +311,8 @@ def all_checkers(parameters: Parameters) -> list[Checker]:
         Rederives(parameters),
         NoSeatTwice(),
         Bounded(),
+        Budgets(),
+        Recovers(),
         NoLeaseLost(),
         LedgersConverge(),
         FaultsKnown(),

@@ -18,6 +18,7 @@ from typing import Any, Final
 import protocol
 import simnet
 from protocol import exercises
+from protocol.allowance import Caps
 from protocol.capability import Record
 from protocol.events import Effect
 from protocol.evidence import log2_fixed
@@ -34,8 +35,8 @@ from simnet.links import Rule
 from simnet.memory import KEPT, remembering
 from simnet.record import Record as Recorded
 from simnet.recording import Recorder
+from simnet.scenario import PROBE_S, Crash, Duplicate, Eclipse, Fault, Gray, Group, Loss, Partition, Scenario, Skew
 from simnet.scenario import Adversary as AdversaryPart
-from simnet.scenario import Crash, Duplicate, Eclipse, Fault, Gray, Group, Loss, Partition, Scenario, Skew
 from simnet.solvers import KINDS, solver
 from simnet.world import World
 
@@ -46,6 +47,9 @@ _DEFAULT_POPULATION: Final = tuple(Group(model=name) for name in ("arith", "list
 _LOTS: Final = 1 << 32
 _ONE: Final = 1 << 16
 _LN2: Final = 45_426
+# Nodes that ask whether all is well again, and what is left of the run when the last of their questions ends.
+_PROBES: Final = 5
+_PROBED_MS: Final = 2_000
 _LOOK_US: Final = 250_000
 
 Watch = Callable[[World, Host, Effect], None]
@@ -270,7 +274,8 @@ def _added(course: _Course, index: int, group: Group, part: AdversaryPart | None
     )  # fmt: skip
     name = f"{part.policy if part is not None else group.model}-{index}"
     made = HOSTS.get(part.policy, Host) if part is not None else Host
-    host = course.world.add(name, record, solve, region=region, reachable=reachable, kind=made)
+    caps = Caps(group.requests_per_hour, group.tokens_per_day)
+    host = course.world.add(name, record, solve, caps=caps, region=region, reachable=reachable, kind=made)
     if isinstance(host, Adversary) and part is not None:
         host.lie_permille = part.lie_permille
         course.at(_US * part.from_s, host.begin)
@@ -480,6 +485,22 @@ def _calm(course: _Course) -> None:
         host.skew_ms, host.slow = 0, 1
         if not host.up:
             course.world.restart(host)
+    if course.scenario.settle_s >= course.scenario.recovers_s + PROBE_S:
+        course.at(course.world.now_us + _US * course.scenario.recovers_s, partial(_probe, course))
+
+
+def _probe(course: _Course) -> None:
+    """Let some nodes ask what another honest node can answer; their questions are no part of the workload."""
+    scenario, draws = course.scenario, course.draws("probes")
+    deadline_ms = min(scenario.workload.deadline_ms, 1_000 * (scenario.settle_s - scenario.recovers_s) - _PROBED_MS)
+    askers = sorted((draws.below(_LOTS), host.index) for host in course.honest)[:_PROBES]
+    for _, index in askers:
+        host = course.hosts[index]
+        offered = {skill for other in course.honest if other is not host for skill in other.record.skills}
+        skills = sorted(offered.intersection(scenario.workload.skills))
+        if skills:
+            exercise = exercises.generate(skills[draws.below(len(skills))], 1, draws.below(1 << 62))
+            course.world.probes.append((host, course.world.ask(host, exercise.text, deadline_ms=deadline_ms)))
 
 
 # --- What came of it

@@ -26,6 +26,7 @@ FILE_SIZE_MAX: Final = 1 << 20
 NODES_MAX: Final = 1_000_000
 SEED_MAX: Final = 2**62
 HOURS_MAX: Final = 7 * 24
+PROBE_S: Final = 10
 _WHOLE: Final = 1_000
 
 Permille: TypeAlias = Annotated[int, Field(ge=0, le=1_000)]
@@ -42,10 +43,12 @@ class _Part(BaseModel):
 
 
 class Group(_Part):
-    """Nodes alike: of the whole population `parts` of the sum of all parts."""
+    """Nodes alike: of the whole population `parts` of the sum of all parts. Caps bound what they do for others; 0 is none."""
 
     model: str
     parts: Parts = 1
+    requests_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    tokens_per_day: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -210,7 +213,11 @@ class Adversary(_Part):
 
 
 class Scenario(_Part):
-    """A whole run. `settle_s` is what the network has to converge in after everything that disturbs it is over."""
+    """A whole run. `settle_s` is what the network has to converge in after everything that disturbs it is over.
+
+    Within `recovers_s` of it questions must have answers again: nodes ask some then, unless the run ends within PROBE_S. The
+    default is what a dead channel takes to be noticed (25 s), and a round of dials.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     about: Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -218,6 +225,7 @@ class Scenario(_Part):
     nodes: Annotated[int, Field(ge=2, le=NODES_MAX)] = 100
     duration_s: Annotated[int, Field(ge=1, le=HOURS_MAX * 3_600)] = 120
     settle_s: Seconds = 60
+    recovers_s: Seconds = 30
     join_s: Seconds = 10
     bootstraps: Annotated[int, Field(ge=1, le=100)] = 3
     open_permille: Permille = 1_000

@@ -84,6 +84,8 @@ class World:
         self.rules: list[Rule] = []
         # What adversaries made up and signed with no key: it may stand in no receipt.
         self.forged: list[bytes] = []
+        # What was asked after everything that disturbs was over.
+        self.probes: list[tuple[Host, bytes]] = []
         self._all: list[Host] = []
         self._links = [list(row) for row in links] if links is not None else [[link]]
         self._ways = [[(way.latency_us, way.jitter_us, way.loss_permille) for way in row] for row in self._links]

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from protocol.allowance import Caps
 from protocol.constants import LEASES_MAX
 from protocol.envelope import open_envelope, seal
 from protocol.events import Deliver, Effect, Send
-from protocol.messages import Award
-from protocol.outcome import Outcome
+from protocol.messages import Accept, Award
+from protocol.outcome import Outcome, OutcomeKind
+from simnet import checkers
 from simnet.checkers import (
     Bounded,
+    Budgets,
     Checker,
     FaultsKnown,
     ForgeriesUnheard,
@@ -21,10 +24,14 @@ from simnet.checkers import (
     NoLeaseLost,
     NoSeatTwice,
     OneOutcome,
+    Recovers,
     Rederives,
     all_checkers,
 )
+from simnet.holdings import HOLDINGS
 from simnet.host import Host
+from simnet.running import run
+from simnet.scenario import Scenario
 from simnet.world import World
 from tests.support import EXPERT, PARAMETERS, exercise, host_of, solver, world_of
 from tests.test_faults import two_records
@@ -86,6 +93,95 @@ def test_no_seat_twice__finds_another_award_of_one_bid() -> None:
 def test_bounded__finds_more_leases_than_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(course()[1].core), "leases", LEASES_MAX + 1)
     assert f"has {LEASES_MAX + 1} leases" in shown(Bounded(), delivered())[0]
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in HOLDINGS])
+def test_bounded__finds_each_table_that_is_too_large(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = (row for row in HOLDINGS if row[0] == name)
+    count = row[1](course()[1])
+    monkeypatch.setattr(checkers, "HOLDINGS", ((name, row[1], count - 1),))
+    assert f"has {count} {name}, more than {count - 1}" in shown(Bounded(), delivered())
+
+
+def test_holdings__count_what_there_is() -> None:
+    counts = {name: count(course()[1]) for name, count, _ in HOLDINGS}
+    assert counts["own entries"] > 3
+    assert counts["ledgers of others"] == counts["peers on disk"] == counts["peers"] == 3
+    assert counts["ids of a sender"] > 10
+    assert counts["bytes of others' ledgers"] > 100
+
+
+def test_budgets__are_kept_and_more_than_the_owner_allows_is_found() -> None:
+    fields = {
+        "about": "a test",
+        "nodes": 6,
+        "duration_s": 60,
+        "settle_s": 5,
+        "join_s": 2,
+        "links": {"regions": {"europe": 1}},
+        "population": [{"model": "generalist", "requests_per_hour": 12, "tokens_per_day": 2_000}],
+        "workload": {"questions_per_minute": 120, "askers": 1, "from_s": 5},
+        "faults": [{"kind": "crash", "at_s": at_s, "lasts_s": 2, "share_permille": 500} for at_s in (20, 40)],
+    }
+    said: list[tuple[Host, Effect]] = []
+
+    def watch(_: World, host: Host, effect: Effect) -> None:
+        said.append((host, effect))
+
+    result = run(Scenario.read(fields, "test"), 1, watch=watch)
+    assert result.violations == ()
+    host = max(result.world.hosts.values(), key=lambda host: sum(each is host and _accepts(effect) for each, effect in said))
+    mine = [effect for each, effect in said if each is host]
+    # The bound was reached, or nothing would have been tried.
+    assert sum(map(_accepts, mine)) == 12
+    for caps, text in (
+        (Caps(11, 0), "took 12 requests in an hour, more than 11"),
+        (Caps(0, 100), "tokens in a day, more than 100"),
+    ):
+        host.caps, checker = caps, Budgets()
+        for effect in mine:
+            checker.on_effect(result.world, host, effect)
+        assert text in checker.found[0].text
+
+
+def _accepts(effect: Effect) -> bool:
+    return isinstance(effect, Send) and open_envelope(effect.data).type == Accept.TYPE
+
+
+def test_recovers__finds_a_question_without_an_answer() -> None:
+    world, asker, _ = course()
+    good = next(iter(asker.outcomes))
+    bad = replace(asker.outcomes[good], kind=OutcomeKind.NO_BIDS)
+    try:
+        world.probes.append((asker, good))
+        assert shown(Recovers(), at_end=True) == []
+        world.probes.append((asker, b"never"))
+        assert "was over: nothing" in shown(Recovers(), at_end=True)[0]
+        asker.outcomes[b"never"] = bad
+        assert "was over: no bids" in shown(Recovers(), at_end=True)[0]
+    finally:
+        world.probes.clear()
+        asker.outcomes.pop(b"never", None)
+
+
+def test_recovers__finds_a_network_that_is_still_deaf() -> None:
+    fields = {
+        "about": "a test",
+        "nodes": 5,
+        "duration_s": 20,
+        "settle_s": 45,
+        "join_s": 2,
+        "workload": {"questions_per_minute": 10, "askers": 1, "from_s": 5},
+    }
+
+    def deaf(world: World) -> None:
+        for host in world.hosts.values():
+            host.slow = 100_000
+
+    well, ill = (run(Scenario.read(fields, "test"), 1, progress=progress) for progress in (None, deaf))
+    assert len(well.world.probes) == 5
+    assert well.violations == ()
+    assert {violation.checker for violation in ill.violations} >= {"recovers"}
 
 
 def test_no_lease_lost__finds_one_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
