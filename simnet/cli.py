@@ -49,6 +49,7 @@ _FLAGS: Final = (
     "--nodes",
     "--set",
     "--pin",
+    "--answers",
     "--until",
     "--node",
     "--out",
@@ -135,6 +136,7 @@ def _parser() -> _Parser:
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE",
         help="another value for a key of the scenario, such as links.loss_permille=50; repeatable",
     )  # fmt: skip
+    run.add_argument("--answers", metavar="FILE", help="write what the models answered, for solvers=recorded:FILE")
     run.add_argument("--pin", metavar="HEX", help="refuse if the scenario has another digest than this one")
     replay = commands.add_parser("replay", help="go through a run or a daemon's tape again", allow_abbrev=False)
     replay.add_argument("file", metavar="RUN|TAPE", help="what `simnet run --json` printed, or a tape of `tutti run --tape`")
@@ -223,7 +225,15 @@ def _run(args: argparse.Namespace) -> int:
     scenario = Scenario.load(args.scenario).changed(settings)
     if args.pin is not None and args.pin != scenario.digest:
         raise _UsageError(f"{args.scenario} is not the scenario any more that has the digest {args.pin}: it was changed since")
-    result = running.run(scenario, args.seed, _progress() if sys.stderr.isatty() else None, recorded=args.json)
+    if args.answers is not None and scenario.solvers == "statistical":
+        raise _UsageError("--answers needs models whose answers are worth it: --set solvers=models")
+    result = running.run(
+        scenario,
+        args.seed,
+        _progress() if sys.stderr.isatty() else None,
+        recorded=args.json,
+        answers=None if args.answers is None else Path(args.answers),
+    )
     repeat = report.command(args.scenario, args.seed, settings, scenario)
     print(json.dumps(report.as_json(result, repeat)) if args.json else "\n".join(report.lines(result, repeat)))
     return _code({violation.kind for violation in result.violations})

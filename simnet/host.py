@@ -135,11 +135,15 @@ class Host:
         self.asked: dict[bytes, tuple[Guard, int]] = {}
         self.index = self.region = self.sequence = self.free_us = self.published = 0
         self.reachable = True
+        # Who runs it, empty if nobody that has a name.
+        self.operator = ""
         self.bootstraps: list[bytes] = []
         self.links: dict[bytes, Connection] = {}
         # Peers that had a channel when it went away, and may not know yet.
         self.mourners: list[bytes] = []
         self.life = Guard()
+        # What it is to do in the directory, as long as it has peers.
+        self.agenda = Guard()
         self.wake_us: int | None = None
         self.signer = KeySigner(Stream(seed, f"key {name}").bytes(32))
         self.key = self.signer.public_key

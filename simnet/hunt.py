@@ -51,7 +51,8 @@ def drawn(seed: int) -> Scenario:
         "duration_s": duration_s,
         "settle_s": 60,
         "join_s": 5,
-        "open_permille": 1_000 if draws.below(3) else 700,
+        "reach": {"open": 7, "nat": 0 if draws.below(3) else 3},
+        "directory": bool(draws.below(2)),
         "links": {"jitter_permille": draws.below(500), "loss_permille": draws.below(100) if draws.below(2) else 0},
         "workload": {"questions_per_minute": 10 + draws.below(120), "askers": 1 + draws.below(5), "from_s": 5},
     }

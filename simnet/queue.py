@@ -63,6 +63,15 @@ class Broken(Own):
     __slots__ = ()
 
 
+class Visit(Own):
+    """A host goes to the directory: to look up a skill, or to announce itself if there is none."""
+
+    __slots__ = ("skill",)
+
+    def __init__(self, skill: str | None) -> None:
+        self.skill = skill
+
+
 class Rejoin(Own):
     """A host without peers tries its bootstrap nodes again."""
 

@@ -46,6 +46,7 @@ def as_json(result: Result, repeat: str) -> dict[str, Any]:
         "messages_per_task": _mean([outcome.messages for _, outcome in ended]),
         "bytes_per_task": _mean([outcome.bytes_total for _, outcome in ended]),
         "tokens_per_task": _mean([outcome.tokens for _, outcome in ended]),
+        "directory_messages": 0 if result.world.directory is None else result.world.directory.messages,
         "probes": len(result.world.probes),
         "violations": [
             {"kind": each.kind, "checker": each.checker, "at_ms": each.at_ms, "node": each.node, "text": each.text}

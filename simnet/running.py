@@ -20,24 +20,41 @@ import simnet
 from protocol import exercises
 from protocol.allowance import Caps
 from protocol.capability import Record
+from protocol.constants import PLANNERS_DEFAULT
 from protocol.events import Effect
 from protocol.evidence import log2_fixed
 from protocol.exercises import Exercise
 from protocol.outcome import Outcome
 from protocol.parameters import preset
-from simnet import regions
+from protocol.planning import COMPOSITE
+from simnet import answerbook, regions
 from simnet.adversaries import HOSTS, Adversary
+from simnet.answerbook import AnswerbookError, Notes, opened, real
 from simnet.checkers import Checker, Violation, all_checkers
 from simnet.draws import Draws
 from simnet.faults import partition, release
-from simnet.host import Host
+from simnet.host import Host, Solver
 from simnet.links import Rule
 from simnet.memory import KEPT, remembering
 from simnet.record import Record as Recorded
 from simnet.recording import Recorder
-from simnet.scenario import PROBE_S, Crash, Duplicate, Eclipse, Fault, Gray, Group, Loss, Partition, Scenario, Skew
+from simnet.scenario import (
+    PROBE_S,
+    RECORDED,
+    Crash,
+    Duplicate,
+    Eclipse,
+    Fault,
+    Gray,
+    Group,
+    Loss,
+    Partition,
+    Scenario,
+    ScenarioError,
+    Skew,
+)
 from simnet.scenario import Adversary as AdversaryPart
-from simnet.solvers import KINDS, solver
+from simnet.solvers import KINDS, Kind, solver
 from simnet.world import World
 
 _US: Final = 1_000_000
@@ -92,7 +109,7 @@ def source_digest() -> str:
     digest = hashlib.sha256()
     for package in (protocol, simnet):
         root = Path(package.__path__[0])
-        for file in sorted([*root.rglob("*.py"), *root.rglob("*.toml")]):
+        for file in sorted([*root.rglob("*.py"), *root.rglob("*.toml"), *root.rglob("*.json")]):
             digest.update(f"{package.__name__}/{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
@@ -104,6 +121,7 @@ class _Course:
     scenario: Scenario
     seed: int
     world: World
+    source: Notes | None
     hosts: list[Host] = field(default_factory=list)
     honest: list[Host] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
@@ -130,13 +148,19 @@ class _Course:
         lots = sorted((draws.below(_LOTS), host.index) for host in self.honest[self.scenario.bootstraps :])
         return [self.hosts[index] for _, index in lots[: permille * len(self.honest) // 1_000]]
 
+    def victims(self, fault: Crash | Gray | Skew, purpose: str) -> list[Host]:
+        """Whom a fault befalls."""
+        if fault.share_permille is not None:
+            return self.share(fault.share_permille, purpose)
+        return [host for host in self.hosts if host.operator == fault.operator]
+
 
 def waited(mean: int, draws: Draws) -> int:
     """A draw from the exponential distribution of this mean, by integers alone."""
     return mean * log2_fixed(_LOTS, 1 + draws.below(_LOTS - 1)) * _LN2 // (_ONE * _ONE)
 
 
-def run(
+def run(  # noqa: PLR0913  each with a default but the first two
     scenario: Scenario,
     seed: int,
     progress: Callable[[World], None] | None = None,
@@ -146,14 +170,16 @@ def run(
     kept: int = KEPT,
     *,
     recorded: bool = False,
+    answers: Path | None = None,
 ) -> Result:
     """Run a scenario to its end, or up to a moment. `progress` is called now and then, `watch` with every effect.
 
     If it is to be `recorded`, the result holds its course for a report. `kept` is how much of what was verified is remembered
-    (simnet/memory.py). Both change how long a run takes, and nothing else.
+    (simnet/memory.py). Both change how long a run takes, and nothing else. What models answer that are not statistical is
+    written to `answers`. Raises `ScenarioError` where they cannot be had.
     """
     with remembering(kept):
-        return _play(scenario, seed, progress, checkers, watch, until_ms, recorded=recorded)
+        return _play(scenario, seed, progress, checkers, watch, until_ms, recorded=recorded, answers=answers)
 
 
 def _play(
@@ -165,12 +191,14 @@ def _play(
     until_ms: int | None,
     *,
     recorded: bool,
+    answers: Path | None,
 ) -> Result:
     parameters = preset(scenario.network)
     names = sorted(scenario.links.regions)
     ways = regions.links(names, scenario.links.jitter_permille, scenario.links.loss_permille, scenario.links.bits_per_s)
-    world = World(parameters, seed, links=ways)
-    course = _Course(scenario, seed, world)
+    world = World(parameters, seed, links=ways, directory=scenario.directory)
+    source = _source(scenario)
+    course = _Course(scenario, seed, world, source)
     _populate(course, names)
     _plan_questions(course)
     _plan_churn(course)
@@ -206,6 +234,8 @@ def _play(
         _run(course, last_us, look)
     for checker in watching if until_ms is None else ():
         checker.on_end(world, course.honest)
+    if source is not None and answers is not None:
+        source.write(answers)
     return Result(
         scenario=scenario,
         seed=seed,
@@ -219,6 +249,19 @@ def _play(
         world=world,
         record=None if recorder is None else recorder.record(course.asked),
     )
+
+
+def _source(scenario: Scenario) -> Notes | None:
+    """Whoever answers in place of statistical models."""
+    if scenario.solvers == "statistical":
+        return None
+    try:
+        if scenario.solvers == "models":
+            return Notes(real())
+        path, _, pinned = scenario.solvers.removeprefix(f"{RECORDED}:").rpartition("#")
+        return Notes(opened(Path(path), pinned))
+    except AnswerbookError as error:
+        raise ScenarioError(str(error)) from error
 
 
 def _run(course: _Course, end_us: int, look: Callable[[World], None]) -> None:
@@ -249,7 +292,7 @@ def _populate(course: _Course, names: list[str]) -> None:
         part = bad[index - scenario.nodes + len(bad)] if index >= scenario.nodes - len(bad) else None
         group = _drawn(groups, [group.parts for group in groups], draws)
         region = names.index(_drawn(names, [scenario.links.regions[name] for name in names], draws))
-        is_open = index < scenario.bootstraps or draws.below(1_000) < scenario.open_permille
+        is_open = index < scenario.bootstraps or draws.below(scenario.reach.open + scenario.reach.nat) < scenario.reach.open
         host = _added(course, index, group, part, region, reachable=is_open)
         course.hosts.append(host)
         if part is None:
@@ -262,12 +305,12 @@ def _populate(course: _Course, names: list[str]) -> None:
 
 def _added(course: _Course, index: int, group: Group, part: AdversaryPart | None, region: int, *, reachable: bool) -> Host:
     kind = KINDS[group.model]
-    skills, solve = dict(kind.skills), solver(kind, group.hardware)
+    skills, solve = dict(kind.skills), _solver(course, kind, group.hardware)
     if part is not None and part.policy == "over-claimer":
         skills = dict.fromkeys(("arith", "lists", "logic", "text"), 1_000)
     elif part is not None and part.policy == "colluder":
         kind = KINDS["generalist"]
-        skills, solve = dict(kind.skills), solver(kind, group.hardware)
+        skills, solve = dict(kind.skills), _solver(course, kind, group.hardware)
     record = Record(
         sequence=0, skills=skills, model=group.model, parameters=0, quantisation="", weights_hash="", context=0,
         tokens_per_s=kind.tokens_per_s, slots=4, available=True, addresses=(),
@@ -276,6 +319,7 @@ def _added(course: _Course, index: int, group: Group, part: AdversaryPart | None
     made = HOSTS.get(part.policy, Host) if part is not None else Host
     caps = Caps(group.requests_per_hour, group.tokens_per_day)
     host = course.world.add(name, record, solve, caps=caps, region=region, reachable=reachable, kind=made)
+    host.operator = (group.operator if part is None else part.operator or part.policy) or ""
     if isinstance(host, Adversary) and part is not None:
         host.lie_permille = part.lie_permille
         course.at(_US * part.from_s, host.begin)
@@ -284,6 +328,10 @@ def _added(course: _Course, index: int, group: Group, part: AdversaryPart | None
             for at_us in range(first_us, _US * course.scenario.duration_s, 1_000 * host.period_ms):
                 course.at(at_us, partial(_act, course, host))
     return host
+
+
+def _solver(course: _Course, kind: Kind, hardware: str) -> Solver:
+    return solver(kind, hardware) if course.source is None else answerbook.solver(kind, hardware, course.source)
 
 
 def _drawn(items: Any, parts: list[int], draws: Draws) -> Any:  # noqa: ANN401  one of the items
@@ -302,7 +350,7 @@ def _plan_questions(course: _Course) -> None:
     scenario, work = course.scenario, course.scenario.workload
     if not work.questions_per_minute:
         return
-    draws, at_us, number = course.draws("questions"), _US * work.from_s, 0
+    draws, plans, at_us, number = course.draws("questions"), course.draws("plans"), _US * work.from_s, 0
     askers = course.honest[: work.askers]
     rush_us = [] if work.rush_at_s is None else [_US * work.rush_at_s, _US * (work.rush_at_s + work.rush_s)]
     while True:
@@ -319,15 +367,19 @@ def _plan_questions(course: _Course) -> None:
             return
         skill = work.skills[number % len(work.skills)]
         seed = draws.below(1 << 62)
-        exercise = exercises.generate(skill, 1 + draws.below(work.difficulty_max), seed)
-        course.at(at_us, partial(_ask, course, askers[draws.below(len(askers))], exercise))
+        difficulty = 1 + draws.below(work.difficulty_max)
+        asker = askers[draws.below(len(askers))]
+        if plans.below(1_000) < work.plans_permille:
+            skill = COMPOSITE
+        course.at(at_us, partial(_ask, course, asker, exercises.generate(skill, difficulty, seed)))
         number += 1
 
 
 def _ask(course: _Course, host: Host, exercise: Exercise) -> None:
     if host.up:
         world = course.world
-        request = world.ask(host, exercise.text, deadline_ms=course.scenario.workload.deadline_ms)
+        planners = PLANNERS_DEFAULT if exercise.skill == COMPOSITE else None
+        request = world.ask(host, exercise.text, deadline_ms=course.scenario.workload.deadline_ms, planners=planners)
         course.asked.append(Asked(world.now_us // 1_000, host, exercise, request))
 
 
@@ -396,9 +448,7 @@ def _partition(course: _Course, fault: Partition, _: str) -> _Pair:
 
 def _crash(course: _Course, fault: Crash, purpose: str) -> _Pair:
     draws = course.draws(f"{purpose} writes")
-    victims = [
-        (host, draws.below(_LOTS) if fault.loses_writes else None) for host in course.share(fault.share_permille, purpose)
-    ]
+    victims = [(host, draws.below(_LOTS) if fault.loses_writes else None) for host in course.victims(fault, purpose)]
 
     def begin() -> None:
         for host, lot in victims:
@@ -412,7 +462,7 @@ def _crash(course: _Course, fault: Crash, purpose: str) -> _Pair:
 
 
 def _gray(course: _Course, fault: Gray, purpose: str) -> _Pair:
-    victims = course.share(fault.share_permille, purpose)
+    victims = course.victims(fault, purpose)
 
     def begin() -> None:
         for host in victims:
@@ -437,9 +487,7 @@ def _duplicate(course: _Course, fault: Duplicate, _: str) -> _Pair:
 
 def _skew(course: _Course, fault: Skew, purpose: str) -> _Pair:
     draws = course.draws(f"{purpose} skews")
-    victims = [
-        (host, draws.below(2 * fault.up_to_ms + 1) - fault.up_to_ms) for host in course.share(fault.share_permille, purpose)
-    ]
+    victims = [(host, draws.below(2 * fault.up_to_ms + 1) - fault.up_to_ms) for host in course.victims(fault, purpose)]
 
     def turn(factor: int) -> None:
         for host, skew_ms in victims:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX
 from protocol.exercises import ONE_STEP
+from simnet.answerbook import digest
 from simnet.regions import REGIONS, SHARES
-from simnet.solvers import KINDS
+from simnet.solvers import KINDS, PACKAGED
 
 SUFFIX: Final = ".toml"
 FILE_SIZE_MAX: Final = 1 << 20
@@ -27,10 +29,13 @@ NODES_MAX: Final = 1_000_000
 SEED_MAX: Final = 2**62
 HOURS_MAX: Final = 7 * 24
 PROBE_S: Final = 10
+RECORDED: Final = "recorded"
+_PINNED: Final = re.compile(r"#[0-9a-f]{64}$")
 _WHOLE: Final = 1_000
 
 Permille: TypeAlias = Annotated[int, Field(ge=0, le=1_000)]
 Seconds: TypeAlias = Annotated[int, Field(ge=0, le=HOURS_MAX * 3_600)]
+Operator: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Parts: TypeAlias = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -43,10 +48,14 @@ class _Part(BaseModel):
 
 
 class Group(_Part):
-    """Nodes alike: of the whole population `parts` of the sum of all parts. Caps bound what they do for others; 0 is none."""
+    """Nodes alike: of the whole population `parts` of the sum of all parts. Caps bound what they do for others; 0 is none.
+
+    One `operator` runs them all, which no node is told: the protocol knows keys, and who errs alike. Faults can name it.
+    """
 
     model: str
     parts: Parts = 1
+    operator: Operator | None = None
     requests_per_hour: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     tokens_per_day: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
@@ -57,6 +66,22 @@ class Group(_Part):
         return self
 
     hardware: Literal["phone", "laptop", "desktop", "server"] = "laptop"
+
+
+class Reach(_Part):
+    """Nodes by how they can be reached, in parts: `open` ones by anybody; those behind a `nat` dial out, and no more.
+
+    The daemon traverses no NAT: it has neither relays nor hole punching. So there are no further classes.
+    """
+
+    open: Parts = 1
+    nat: Parts = 0
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not self.open:
+            raise ValueError("nobody is open, so nobody could dial anybody")
+        return self
 
 
 class Links(_Part):
@@ -88,12 +113,16 @@ class Churn(_Part):
 
 
 class Workload(_Part):
-    """Questions: Poisson arrivals of this rate over the whole network, by `askers` nodes, of these skills in turn."""
+    """Questions: Poisson arrivals of this rate over the whole network, by `askers` nodes, of these skills in turn.
+
+    `plans_permille` of them take several steps, and planners are asked to split them.
+    """
 
     questions_per_minute: Annotated[int, Field(ge=0, le=600_000)] = 60
     askers: Annotated[int, Field(ge=1, le=NODES_MAX)] = 10
     skills: tuple[str, ...] = tuple(sorted(ONE_STEP))
     difficulty_max: Annotated[int, Field(ge=1, le=3)] = 3
+    plans_permille: Permille = 0
     deadline_ms: Annotated[int, Field(ge=1, le=DEADLINE_MS_MAX)] = DEADLINE_MS_DEFAULT
     from_s: Seconds = 30
     rush_at_s: Seconds | None = None
@@ -118,6 +147,19 @@ class _Timed(_Part):
         return self.at_s + self.lasts_s
 
 
+class _Victims(_Timed):
+    """What befalls a share of the honest nodes, by lot, or all nodes of an operator."""
+
+    share_permille: Permille | None = None
+    operator: Operator | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.share_permille is None) == (self.operator is None):
+            raise ValueError("say share_permille or operator, and not both")
+        return self
+
+
 class Partition(_Timed):
     """No message passes between two sets of regions, or only one way."""
 
@@ -126,23 +168,21 @@ class Partition(_Timed):
     one_way: bool = False
 
 
-class Crash(_Timed):
+class Crash(_Victims):
     """A share of the nodes stops at once and comes back from its disk afterwards; `silent` as machines without power.
 
     With `loses_writes` each is struck within a step that writes, and loses what the daemon can lose of one: see `Torn`.
     """
 
     kind: Literal["crash"]
-    share_permille: Permille
     silent: bool = False
     loses_writes: bool = False
 
 
-class Gray(_Timed):
+class Gray(_Victims):
     """A share of the nodes is slow but alive: its models take so many times as long."""
 
     kind: Literal["gray"]
-    share_permille: Permille
     factor: Annotated[int, Field(ge=2, le=1_000)] = 20
 
 
@@ -162,11 +202,10 @@ class Duplicate(_Timed):
     late_ms: Annotated[int, Field(ge=0, le=600_000)] = 1_000
 
 
-class Skew(_Timed):
+class Skew(_Victims):
     """The clocks of a share of the nodes are off by up to so much, either way."""
 
     kind: Literal["skew"]
-    share_permille: Permille
     up_to_ms: Annotated[int, Field(ge=1, le=86_400_000)]
 
 
@@ -196,12 +235,16 @@ WHOLE_POLICIES: Final = frozenset({"over-claimer", "equivocator", "flooder", "re
 
 
 class Adversary(_Part):
-    """A share of the nodes follows a policy of simnet/adversaries.py from a time on; `lie_permille` is how much it touches."""
+    """A share of the nodes follows a policy of simnet/adversaries.py from a time on; `lie_permille` is how much it touches.
+
+    One `operator` runs them all: a swarm of Sybils has one name for faults and reports, that of its policy if no other is said.
+    """
 
     policy: Policy
     share_permille: Permille
     lie_permille: Permille = _WHOLE
     from_s: Seconds = 0
+    operator: Operator | None = None
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
@@ -212,11 +255,27 @@ class Adversary(_Part):
         return self
 
 
+def _pinned(solvers: str) -> str:
+    """The way in which models answer, a recording with its digest, so that another file is another scenario."""
+    way, _, file = solvers.partition(":")
+    if way != RECORDED:
+        if solvers not in ("statistical", "models"):
+            raise ValueError(f"must be statistical, models or {RECORDED}:FILE, not {solvers[:60]!r}")
+        return solvers
+    return solvers if _PINNED.search(file) else f"{solvers}#{digest(Path(file))}"
+
+
+Solvers: TypeAlias = Annotated[str, AfterValidator(_pinned)]
+
+
 class Scenario(_Part):
     """A whole run. `settle_s` is what the network has to converge in after everything that disturbs it is over.
 
     Within `recovers_s` of it questions must have answers again: nodes ask some then, unless the run ends within PROBE_S. The
     default is what a dead channel takes to be noticed (25 s), and a round of dials.
+
+    `solvers` says who answers: "statistical" models, what stands in a file ("recorded:FILE"), or the packaged models themselves
+    ("models").
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -228,7 +287,9 @@ class Scenario(_Part):
     recovers_s: Seconds = 30
     join_s: Seconds = 10
     bootstraps: Annotated[int, Field(ge=1, le=100)] = 3
-    open_permille: Permille = 1_000
+    reach: Reach = Reach()
+    directory: bool = False
+    solvers: Solvers = "statistical"
     population: tuple[Group, ...] = ()
     links: Links = Links()
     churn: Churn | None = None
@@ -243,13 +304,27 @@ class Scenario(_Part):
         for number, fault in enumerate(self.faults):
             if fault.ends_s > self.duration_s:
                 raise ValueError(f"faults.{number} ends at {fault.ends_s} s, after duration_s = {self.duration_s}")
+            if isinstance(fault, _Victims) and fault.operator not in (None, *self.operators):
+                raise ValueError(
+                    f"faults.{number}: no operator {fault.operator}; there are {', '.join(self.operators) or 'none'}"
+                )
             if isinstance(fault, Partition) and not (fault.regions and set(fault.regions) < set(self.links.regions)):
                 raise ValueError(f"faults.{number}.regions must be some and not all of {', '.join(self.links.regions)}")
         if sum(adversary.share_permille for adversary in self.adversaries) >= _WHOLE:
             raise ValueError("adversaries leave no honest node: their shares must be below 1000 together")
+        if self.workload.plans_permille and not any(group.model == "plan" and group.parts for group in self.population):
+            raise ValueError('workload.plans_permille needs a group of population with model = "plan"')
+        if self.solvers != "statistical" and any(group.model not in PACKAGED for group in self.population):
+            raise ValueError(f"solvers = {self.solvers!r} needs a population of packaged models: {', '.join(PACKAGED)}")
         if self.population and not sum(group.parts for group in self.population):
             raise ValueError("population has no parts at all")
         return self
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Who runs some of the nodes, sorted."""
+        named = [group.operator for group in self.population] + [each.operator or each.policy for each in self.adversaries]
+        return tuple(sorted({name for name in named if name is not None}))
 
     @classmethod
     def read(cls, fields: Mapping[str, Any], name: str) -> Self:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from protocol.allowance import Caps
-from protocol.capability import Record
+from protocol.capability import GENERAL, Record
 from protocol.constants import DEADLINE_MS_DEFAULT
 from protocol.events import (
     AddressesChanged,
@@ -30,11 +30,12 @@ from protocol.events import (
 from protocol.outcome import Outcome
 from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
+from simnet.directory import ANNOUNCE_MS, LOOK_UP_MS, TICK_MS, Directory
 from simnet.draws import Draws
 from simnet.gossip import Overlay, Spread
 from simnet.host import Host, Solver, Torn
 from simnet.links import Connection, Link, Rule
-from simnet.queue import Broken, Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin
+from simnet.queue import Broken, Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin, Visit
 
 # An arbitrary fixed start, so wall times in a run look like dates and never depend on today's.
 WALL_MS: Final = 1_700_000_000_000
@@ -71,6 +72,8 @@ class World:
         seed: int,
         link: Link = Link(),  # noqa: B008  frozen
         links: Sequence[Sequence[Link]] | None = None,
+        *,
+        directory: bool = False,
     ) -> None:
         self.parameters = parameters
         self.seed = seed
@@ -92,6 +95,7 @@ class World:
         self._requirement_map = RequirementMap(parameters)
         self._queue = Queue()
         self._overlay = Overlay(seed)
+        self.directory = Directory(seed, lambda one, other: not self._is_cut(one, other)) if directory else None
         self._draws = Draws(seed, "links")
         # A stream of their own: what comes twice changes nothing about what comes.
         self._copies = Draws(seed, "copies")
@@ -119,6 +123,8 @@ class World:
         self.hosts[host.key] = host
         self._all.append(host)
         self._overlay.add(region)
+        if self.directory is not None:
+            self.directory.add(host)
         self.after(0, host, AddressesChanged((f"/sim/{name}",)))
         return host
 
@@ -158,6 +164,9 @@ class World:
         self.down += host.up
         host.up, host.life.open, host.silent = False, False, silent
         host.stop()
+        host.agenda.open = False
+        if self.directory is not None:
+            self.directory.forget(host)
         self._overlay.silence(host.index)
         links, host.links = host.links, {}
         for key, connection in sorted(links.items()):
@@ -284,11 +293,40 @@ class World:
             return False
         if target not in source.links:
             connection = Connection(source.index, other.index)
+            for host in (source, other):
+                if self.directory is not None and not host.links:
+                    self._open_agenda(host, self.directory)
             source.links[target] = other.links[source.key] = connection
             self._overlay.connect(source.index, other.index)
             self._push(self.now_us + 1_000, source, other, PeerConnected(target), connection)
             self._push(self.now_us + 1_000, other, source, PeerConnected(source.key), connection)
         return True
+
+    # --- Directory
+
+    def _open_agenda(self, host: Host, directory: Directory) -> None:
+        """With the first peer everything is due: there is somebody to ask."""
+        host.agenda.open = False
+        host.agenda = Guard()
+        for skill in (None, *sorted(self.parameters.skills)):
+            if skill != GENERAL:
+                self._push(self.now_us + 1_000 * directory.jittered_ms(TICK_MS), host, host, Visit(skill), host.agenda)
+
+    def _visit(self, host: Host, skill: str | None, directory: Directory) -> None:
+        if not host.links:
+            return
+        now_ms = self.now_us // 1_000
+        if skill is None:
+            directory.announce(host, now_ms)
+        else:
+            # The rounds of a walk, each as long as the farthest of those who are asked needs.
+            took_us = 2 * directory.rounds() * max(way.latency_us for way in self._links[host.region])
+            for data in directory.look_up(host, skill, now_ms):
+                self._push(self.now_us + took_us, host, host, MessageReceived(None, data), host.life)
+        period_ms = directory.jittered_ms(ANNOUNCE_MS if skill is None else LOOK_UP_MS)
+        self._push(self.now_us + 1_000 * period_ms, host, host, Visit(skill), host.agenda)
+
+    # --- Channels
 
     def dial(self, source: Host, target: bytes, effect: int) -> None:
         """Dial as the daemon does: some round trips, a refusal, or silence until the time limit."""
@@ -452,6 +490,9 @@ class World:
             case Mourned():
                 if host.links.get(event.peer) is event.connection:
                     self._mourn(host, self.hosts[event.peer])
+            case Visit():
+                assert self.directory is not None
+                self._visit(host, event.skill, self.directory)
             case Rejoin():
                 self._rejoin(host)
 

@@ -38,7 +38,7 @@ def reader(skill: str, error: Callable[[str], str | None] = lambda _: None) -> S
 
     def solve(prompt: str, _: Stream) -> Solution:
         found = read(prompt)
-        answer = error(prompt) or (found[1] if found and found[0] == skill else "-")
+        answer = error(prompt) or (found.gold if found and found.skill == skill else "-")
         return Solution(f"steps\nanswer: {answer}", 20)
 
     return solve

@@ -58,7 +58,7 @@ def solve_by_reading(text: str) -> str:
     """The simulator's reader knows the phrasings of all skills; only the categories of words are the generator's."""
     found = read(text)
     assert found is not None, text
-    return found[1]
+    return found.gold
 
 
 SOLVERS = {"arith": solve_arith, "lists": solve_lists, "text": solve_by_reading, "logic": solve_by_reading}

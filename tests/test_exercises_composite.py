@@ -107,8 +107,10 @@ def test_plan__carried_out_by_readers_of_single_steps_answers_the_question(famil
     while ready := plan.ready(answers):
         for number in ready:
             step = plan.steps[number - 1]
-            skill, answers[number] = read(step.filled(answers)) or ("", "")
-            assert skill == step.skill
+            found = read(step.filled(answers))
+            assert found is not None
+            assert found.skill == step.skill
+            answers[number] = found.gold
     assert answers[len(plan.steps)] == READERS[family](exercise.text.lower())
     assert plan.text == exercise.gold
     assert 1 < len(plan.steps) <= PLAN_STEPS_MAX

@@ -11,7 +11,7 @@ from protocol.events import Effect, Publish, Send
 from protocol.ledger_messages import LEDGER
 from simnet.host import Host
 from simnet.running import Result, run
-from simnet.scenario import Scenario
+from simnet.scenario import Scenario, ScenarioError
 from simnet.world import World
 
 # One begins at 2 s and ends at 8 s, the other at 5 s and 11 s; churn leaves everybody alone.
@@ -93,6 +93,43 @@ def test_crash__of_nodes_that_churn_keeps_them_away_until_both_are_over() -> Non
     assert crashed[0] == crashed[1] == (True,) + (False,) * 7
     assert crashed[2:] == alone[2:]
     assert 1 < sum(alone[2]) < 8
+
+
+def test_operator__is_struck_as_a_whole_and_nobody_else() -> None:
+    def played(at_s: int, **victims: object) -> World:
+        fields = {
+            "about": "a test",
+            "nodes": 20,
+            "duration_s": 20,
+            "settle_s": 5,
+            "join_s": 1,
+            "bootstraps": 1,
+            "links": {"regions": {"europe": 1}},
+            "population": [{"model": "arith", "operator": "acme"}, {"model": "lists"}],
+            "adversaries": [{"policy": "free-rider", "share_permille": 300}],
+            "workload": {"questions_per_minute": 0},
+            "faults": [{"kind": "crash", "at_s": 5, "lasts_s": 5, **victims}],
+        }
+        return run(Scenario.read(fields, "test"), 1, until_ms=1_000 * at_s).world
+
+    for operator, count in (("acme", 8), ("free-rider", 6)):
+        names = {host.name for host in hosts(played(6, operator=operator)) if not host.up}
+        assert names == {host.name for host in hosts(played(1, operator=operator)) if host.operator == operator}
+        assert len(names) == count
+        assert all(host.up for host in hosts(played(11, operator=operator)))
+    with pytest.raises(ScenarioError, match=r"faults\.0: no operator nobody; there are acme, free-rider"):
+        played(1, operator="nobody")
+    with pytest.raises(ScenarioError, match="say share_permille or operator, and not both"):
+        played(1, operator="acme", share_permille=10)
+
+
+def test_reach__has_nodes_of_both_classes_and_bootstraps_are_open() -> None:
+    fields = {"about": "a test", "nodes": 200, "reach": {"open": 1, "nat": 3}, "workload": {"questions_per_minute": 0}}
+    found = hosts(run(Scenario.read(fields, "test"), 1, until_ms=1).world)
+    assert 30 < sum(host.reachable for host in found) < 80
+    assert all(host.reachable for host in found[:3])
+    with pytest.raises(ScenarioError, match="nobody is open"):
+        Scenario.read(fields | {"reach": {"open": 0, "nat": 1}}, "test")
 
 
 @pytest.mark.parametrize("late_ms", [0, 3_000, 130_000])
