@@ -14,10 +14,11 @@ from typing import Final, Literal, Protocol
 
 from protocol.allowance import DAY_MS, HOUR_MS
 from protocol.ballot import Commit
-from protocol.constants import HEADS_EACH_MS
+from protocol.constants import CLOCK_SKEW_MS_MAX, HEADS_EACH_MS
 from protocol.envelope import Envelope, open_envelope
 from protocol.events import Deliver, Effect, Send
 from protocol.ledger import parse_entry
+from protocol.ledger_messages import Heads
 from protocol.messages import Accept, Award
 from protocol.outcome import OutcomeKind
 from protocol.parameters import Parameters
@@ -239,11 +240,29 @@ class NoLeaseLost(_Base):
 class LedgersConverge(_Base):
     """Who follows an honest node holds its whole ledger, but for what it wrote in the last seconds.
 
-    A node follows whoever it has a channel to and knows the record of, as far as it has room (protocol/following.py).
+    A node follows whoever it has a channel to and knows the record of, as far as it has room (protocol/following.py). While one
+    of both clocks is off their messages are refused, and a follower gives up: it is owed a ledger once it is told of it again.
     """
 
     name = "ledgers-converge"
     kind: Kind = "liveness"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # When a clock was last seen to be off, and by author and follower when a head was last told.
+        self._off_us: dict[int, int] = {}
+        self._told_us: dict[tuple[int, bytes], int] = {}
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Note who is told what while whose clock is off."""
+        if abs(host.skew_ms) > CLOCK_SKEW_MS_MAX // 2:
+            self._off_us[host.index] = world.now_us
+        if isinstance(effect, Send) and b"heads" in effect.data and open_envelope(effect.data).type == Heads.TYPE:
+            self._told_us[host.index, effect.peer] = world.now_us
+
+    def _is_owed(self, author: Host, follower: Host) -> bool:
+        off_us = max(self._off_us.get(author.index, -1), self._off_us.get(follower.index, -1))
+        return off_us < 0 or self._told_us.get((author.index, follower.key), -1) > off_us
 
     def on_end(self, world: World, honest: Sequence[Host]) -> None:
         """Compare heads over every channel between honest nodes."""
@@ -254,7 +273,9 @@ class LedgersConverge(_Base):
             for key in sorted(host.links) if host.up else ():
                 follower = world.hosts[key]
                 held = follower.core.followed.get(host.key)
-                if key not in keys or (held is None and not self._follows(follower, host.key)):
+                if key not in keys or not self._is_owed(host, follower):
+                    continue
+                if held is None and not self._follows(follower, host.key):
                     continue
                 first = chain.first if held is None else held.next
                 missing = chain.get(first)

@@ -11,6 +11,7 @@ from protocol.allowance import Caps
 from protocol.constants import LEASES_MAX
 from protocol.envelope import open_envelope, seal
 from protocol.events import Deliver, Effect, Send
+from protocol.ledger_messages import Heads
 from protocol.messages import Accept, Award
 from protocol.outcome import Outcome, OutcomeKind
 from simnet import checkers
@@ -211,6 +212,20 @@ def test_ledgers_converge__finds_a_follower_that_holds_nothing_though_it_should(
     checker = LedgersConverge()
     assert shown(checker, at_end=True) == [f"lacks entry 0 of a, which holds {asker.core.ledger.chain.next}"]
     assert [(each.kind, each.node) for each in checker.found] == [("liveness", "b")]
+    # Nor is it owed anything by who told it nothing since a clock was off.
+    checker = LedgersConverge()
+    with monkeypatch.context() as patch:
+        patch.setattr(host_of(world, "b"), "skew_ms", 6_000)
+        checker.on_effect(world, host_of(world, "b"), delivered())
+    assert shown(checker, at_end=True) == []
+    heads = [each for each in course()[2] if isinstance(each, Send) and open_envelope(each.data).type == Heads.TYPE]
+    patched = world.now_us
+    try:
+        world.now_us += 1
+        checker.on_effect(world, asker, next(each for each in heads if each.peer == host_of(world, "b").key))
+    finally:
+        world.now_us = patched
+    assert shown(checker, at_end=True) != []
     # Who has no room for it need not.
     with monkeypatch.context() as patch:
         patch.setattr(followed, "has_room", lambda author: author != asker.key)
