@@ -17,7 +17,8 @@ from protocol.exercises_logic import CATEGORIES, RELATIONS
 class Reading(NamedTuple):
     """A question that was understood. `plan` is the right plan, empty where the question takes one step.
 
-    `difficulty` is what can be told from the words: where the ranges of two overlap it is the lower one.
+    `difficulty` is what can be told from the words: where the ranges of two overlap it is the lower one, and of chains, the
+    first of which may be as long as the second, it is the number of statements.
     """
 
     skill: str
