@@ -76,6 +76,11 @@ DIAL_BACKOFF_MS_MIN: Final = 1_000
 DIAL_BACKOFF_MS_MAX: Final = 60_000
 # Of a met peer whose record is over, while there are other peers: hundreds that are gone for good must cost next to nothing.
 DIAL_BACKOFF_GONE_MS_MAX: Final = 900_000
+# The latest so many peers whose channel ended are dialled again up to so many connections: a network that was cut in two would
+# stay two if nodes with enough other peers did not. Who was lost within this time of one that is back is dialled at once.
+LOST_MAX: Final = 64
+CONNECTIONS_AGAIN_MAX: Final = 128
+LOST_TOGETHER_MS: Final = 60_000
 # Up to this share of a wait is added by lot, or all nodes would come back to a restarted one in the same instant.
 DIAL_JITTER_SHARE: Final = 4
 # Dials under way, and those of peers that one source named and nobody has met: what one source makes up cannot keep the
@@ -377,6 +382,7 @@ assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
 assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
 assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
 assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
+assert CONNECTIONS_TARGET < CONNECTIONS_AGAIN_MAX
 assert RECORD_MS < RECORD_REFRESH_MS
 assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX
 assert BEACONS_SPARE < BEACONS_BURST

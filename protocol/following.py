@@ -50,12 +50,12 @@ class _UnderWay:
 
 @dataclass(slots=True)
 class _Teller:
-    """A connected peer: what it said to hold, and what is to be had of it.
+    """A connected peer: the last entry that it said to hold of each author of whom that is news, and what is to be had of it.
 
     `doubts` are entries that it holds differently from us, `wanted` authors that are pulled until it has no more.
     """
 
-    claims: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    claims: dict[bytes, int] = field(default_factory=dict)
     doubts: list[tuple[bytes, int]] = field(default_factory=list)
     wanted: list[bytes] = field(default_factory=list)
     tries: int = 0
@@ -104,11 +104,10 @@ class Following:
         self._tellers[peer] = _Teller()
         if self._met_at_ms is None:
             self._met_at_ms = self._outbox.now.mono_ms
-        held = [self._followed.get(author) for author in self._followed.authors() if author != peer]
-        chains = [self._own.chain, self._followed.get(peer), *held]
-        heads = [chain.head for chain in chains if chain is not None and chain.head is not None]
+        first = [chain for chain in (self._own.chain, self._followed.get(peer)) if chain is not None]
+        heads = [pack_head(chain.head) for chain in first if chain.head is not None] + self._followed.heads(besides=peer)
         if heads:
-            self._outbox.send(peer, Heads(tuple(map(pack_head, heads[:HEADS_MAX]))))
+            self._outbox.send(peer, Heads(tuple(heads[:HEADS_MAX])))
 
     def lose(self, peer: bytes) -> None:
         """The channel ended."""
@@ -128,10 +127,12 @@ class Following:
     def on_heads(self, envelope: Envelope, message: Heads) -> None:
         """Note what a peer holds, and ask for what is missing or differs."""
         teller = self._teller(envelope.sender)
-        if not self._table.spend_heads(envelope.sender):
+        if not self._table.spend("heads", envelope.sender):
             raise RemoteProtocolError("rate", "more heads than a ledger can have")
         for author, number, entry in message.unpacked():
-            self._claim(teller, author, number, entry)
+            chain = self._chain(author)
+            if chain is not None or author == envelope.sender:
+                self._claim(teller, envelope.sender, author, chain, number, entry)
         teller.tries = 0
         self._next(envelope.sender)
 
@@ -139,13 +140,15 @@ class Following:
         """A beacon names its requester's head, to all alike: whoever was told another ledger sees it by that."""
         teller = self._tellers.get(sender)
         if teller is not None and entry != NOTHING:
-            self._claim(teller, sender, number, entry)
+            self._claim(teller, sender, sender, self._chain(sender), number, entry)
             self._next(sender)
 
-    def _claim(self, teller: _Teller, author: bytes, number: int, entry: bytes) -> None:
-        if author in teller.claims or len(teller.claims) < HEADS_MAX:
-            teller.claims[author] = number, entry
-        chain = self._chain(author)
+    def _claim(self, teller: _Teller, sender: bytes, author: bytes, chain: Chain | None, number: int, entry: bytes) -> None:
+        if author == sender:
+            teller.claims[author] = number
+        elif chain is not None and number >= chain.next and (author in teller.claims or len(teller.claims) < HEADS_MAX):
+            # Of others only what is followed here and more than is held: everybody tells everybody of dozens.
+            teller.claims[author] = number
         known = None if chain is None else chain.id_of(number)
         if known is not None and known != entry:
             self._doubt(teller, author, number)
@@ -153,7 +156,7 @@ class Following:
     def on_pull(self, envelope: Envelope, message: Pull) -> None:
         """Give entries as they are; from the first that is held if what was asked for is older, and that is a snapshot."""
         self._teller(envelope.sender)
-        if not self._table.spend_pull(envelope.sender):
+        if not self._table.spend("pulls", envelope.sender):
             raise RemoteProtocolError("rate", "more pulls than one follower needs")
         chain = self._chain(message.author) or Chain()
         first = max(message.first, chain.first) if len(chain) else message.first
@@ -263,18 +266,31 @@ class Following:
                 self._look(now_ms + FOLLOW_LOOK_MS)
 
     def _missing(self, peer: bytes, teller: _Teller) -> bytes | None:
-        """The author whose entries this peer should be asked for: what the owner wants, itself, then those who are away."""
+        """The author whose entries this peer should be asked for: what the owner wants, itself, then others."""
         if teller.wanted:
             return teller.wanted[0]
         known = self._table.get(peer)
-        if known is not None and known.record is not None and self._is_behind(teller, peer) and self._followed.has_room(peer):
+        # What it tells of is mostly held already, so that is looked at first.
+        behind = {author for author in teller.claims if self._is_behind(teller, author)}
+        coming = behind & self._coming()
+        if coming:
+            self._look(self._outbox.now.mono_ms + FOLLOW_LOOK_MS)
+            behind -= coming
+        if peer in behind and known is not None and known.record is not None and self._followed.has_room(peer):
             return peer
-        away = (author for author in self._followed.authors() if author not in self._tellers)
-        return next((author for author in away if self._is_behind(teller, author)), None)
+        return min((author for author in behind if self._followed.get(author) is not None), default=None)
+
+    def _coming(self) -> set[bytes]:
+        """Authors whose entries somebody was asked for a moment ago: two would give the same ones.
+
+        After a partition all followers of an author come at once, and it alone could not serve them.
+        """
+        late_ms = self._outbox.now.mono_ms + PULL_MS_MAX - FOLLOW_LOOK_MS
+        return {pull.author for pull in self._pulls.values() if pull.due_ms > late_ms}
 
     def _is_behind(self, teller: _Teller, author: bytes) -> bool:
         """Whether the peer says to hold more of `author` than we do."""
-        number = teller.claims.get(author, (-1, b""))[0]
+        number = teller.claims.get(author, -1)
         chain = self._chain(author)
         return number >= (chain.next if chain is not None else 0) and not self._is_faulty(author)
 
@@ -283,7 +299,7 @@ class Following:
         chain = self._followed.get(author)
         if chain is not None:
             return chain.next
-        number = teller.claims.get(author, (0, b""))[0]
+        number = teller.claims.get(author, 0)
         if number < FOLLOWED_ENTRIES_MAX:
             return 0
         return (number - FOLLOWED_ENTRIES_MAX // 2) // SNAPSHOT_EVERY * SNAPSHOT_EVERY

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from heapq import nsmallest
+from typing import Final
 
 from protocol.addresses import DialBudget, host_of, worth_dialling
 from protocol.capability import Record
@@ -20,6 +21,7 @@ from protocol.constants import (
     BEACON_SHARE_MS,
     BEACONS_BURST,
     CLOCK_SKEW_MS_MAX,
+    CONNECTIONS_AGAIN_MAX,
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_GONE_MS_MAX,
     DIAL_BACKOFF_MS_MAX,
@@ -33,6 +35,8 @@ from protocol.constants import (
     HEADS_BURST,
     HEADS_MS,
     JOIN_MS,
+    LOST_MAX,
+    LOST_TOGETHER_MS,
     PEER_SAVE_AGAIN_MS,
     PEER_SAVE_DELAY_MS,
     PEER_SAVED_MS_MAX,
@@ -55,6 +59,17 @@ from protocol.events import Dial, Persist, Send
 from protocol.meeting import Meeting
 from protocol.outbox import Outbox
 from protocol.rates import Bucket
+
+# What one peer may send of each: one more in so many milliseconds, and how many at once.
+RATIONS: Final = {
+    "beacons": (BEACON_MS, BEACONS_BURST),
+    "beacons_share": (BEACON_SHARE_MS, BEACON_SHARE_BURST),
+    "records": (RECORD_MS, RECORDS_BURST),
+    "heads": (HEADS_MS, HEADS_BURST),
+    "pulls": (PULL_MS, PULLS_BURST),
+    "strangers": (STRANGER_MS, STRANGERS_PER_SOURCE_MAX),
+    "faults": (FAULT_MS, FAULTS_BURST),
+}
 
 
 @dataclass(slots=True)
@@ -80,13 +95,15 @@ class Peer:
     hint: tuple[str, ...] = ()
     floor: int = -1
     saved_at_ms: int = 0
-    beacons: Bucket = field(default_factory=partial(Bucket, BEACON_MS, BEACONS_BURST))
-    beacons_share: Bucket = field(default_factory=partial(Bucket, BEACON_SHARE_MS, BEACON_SHARE_BURST))
-    records: Bucket = field(default_factory=partial(Bucket, RECORD_MS, RECORDS_BURST))
-    heads: Bucket = field(default_factory=partial(Bucket, HEADS_MS, HEADS_BURST))
-    pulls: Bucket = field(default_factory=partial(Bucket, PULL_MS, PULLS_BURST))
-    strangers: Bucket = field(default_factory=partial(Bucket, STRANGER_MS, STRANGERS_PER_SOURCE_MAX))
-    faults: Bucket = field(default_factory=partial(Bucket, FAULT_MS, FAULTS_BURST))
+    # Made when they are first spent: most peers are strangers, and never spend any.
+    rations: dict[str, Bucket] = field(default_factory=dict)
+
+    def ration(self, of: str) -> Bucket:
+        """What it may send of this, one of `RATIONS`."""
+        found = self.rations.get(of)
+        if found is None:
+            found = self.rations[of] = Bucket(*RATIONS[of])
+        return found
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -117,8 +134,18 @@ class PeerTable:
         self._entropy = entropy
         self._evidenced = evidenced
         self._peers: dict[bytes, Peer] = {}
+        # How many of them were never met, by who named them.
+        self._unmet: Counter[bytes | None] = Counter()
         # Asked for with every message; the table is far larger.
         self._connected: set[bytes] = set()
+        # Changes with whatever decides who could answer a question: channels, records, ends of dials.
+        self.version = 0
+        self._connected_sorted: list[bytes] | None = None
+        self._offering: dict[str, list[bytes]] = {}
+        # Whom each dial is for, by effect.
+        self._dials: dict[int, bytes] = {}
+        # When the channel to whom ended, latest last.
+        self._lost: dict[bytes, int] = {}
         self._look_ms = 0
         self._budget = DialBudget()
         self._next_dial_ms: int | None = None
@@ -138,31 +165,17 @@ class PeerTable:
 
     def connected(self) -> list[bytes]:
         """Keys of connected peers, sorted."""
-        return sorted(self._connected)
+        if self._connected_sorted is None:
+            self._connected_sorted = sorted(self._connected)
+        return self._connected_sorted
 
     def is_connected(self, key: bytes) -> bool:
         """Whether there is a channel to `key`."""
         return key in self._connected
 
-    def spend_beacon(self, key: bytes) -> bool:
-        """Count a beacon of a connected peer; whether it may be answered."""
-        return self._peers[key].beacons.spend(self._outbox.now.mono_ms)
-
-    def spend_beacon_share(self, key: bytes) -> bool:
-        """Count a beacon of a connected peer against the share that is its alone; whether any of it was left."""
-        return self._peers[key].beacons_share.spend(self._outbox.now.mono_ms)
-
-    def spend_heads(self, key: bytes) -> bool:
-        """Count heads of ledgers that a connected peer told; whether they may be looked at."""
-        return self._peers[key].heads.spend(self._outbox.now.mono_ms)
-
-    def spend_pull(self, key: bytes) -> bool:
-        """Count a pull of a connected peer; whether it may be answered."""
-        return self._peers[key].pulls.spend(self._outbox.now.mono_ms)
-
-    def spend_fault(self, key: bytes) -> bool:
-        """Count a proof that a connected peer brought; whether it may be checked."""
-        return self._peers[key].faults.spend(self._outbox.now.mono_ms)
+    def spend(self, of: str, key: bytes) -> bool:
+        """Count something of `RATIONS` that a connected peer sent; whether it may be looked at."""
+        return self._peers[key].ration(of).spend(self._outbox.now.mono_ms)
 
     def met(self) -> frozenset[bytes]:
         """To whom there is, or was, a channel."""
@@ -170,7 +183,11 @@ class PeerTable:
 
     def offering(self, skill: str) -> list[bytes]:
         """Connected peers whose record offers `skill`, sorted."""
-        return [key for key in self.connected() if (record := self._peers[key].record) is not None and record.offers(skill)]
+        found = self._offering.get(skill)
+        if found is None:
+            records = ((key, self._peers[key].record) for key in self.connected())
+            found = self._offering[skill] = [key for key, record in records if record is not None and record.offers(skill)]
+        return found
 
     def joining(self, skill: str) -> bool:
         """Whether this node has just met its first peer, or one that offers `skill` is about to be connected at last.
@@ -191,27 +208,41 @@ class PeerTable:
     def connect(self, key: bytes, own_record: bytes) -> None:
         """A channel is up: hand over our record and those of others, so a newcomer knows the network at once."""
         now = self._outbox.now
-        if not self.connected():
+        if not self._connected:
             self.joined_at_ms = now.mono_ms + JOIN_MS
         peer = self._peers.get(key)
+        # Of whom others told this node, the same gossip told the others.
+        is_told = peer is not None and peer.meeting is None and peer.record_expires_ms > now.wall_ms
         if peer is None:
             self._make_room(None)
             peer = self._peers[key] = Peer(source=key)
+        elif peer.meeting is None:
+            self._count_unmet(peer.source, -1)
         if len(peer.dialled) == 1:
             # Of several nobody knows which one led there, and the others may be a third party's.
             self._budget.refund(peer.dialled[0])
-        peer.connected, peer.tried, peer.dialling, peer.dialled = True, True, None, ()
-        self._connected.add(key)
+        self._end_dial(peer)
+        peer.connected, peer.tried, peer.dialled = True, True, ()
+        self._set_connected(key, connected=True)
         peer.backoff_ms = DIAL_BACKOFF_MS_MIN
+        self._call_lost_with(key)
         peer.meeting = Meeting.again(peer.meeting, now.wall_ms)
         self._mark_unsaved(key, peer)
         self._schedule(now.mono_ms)
         self._outbox.emit(Send(self._outbox.number(), key, own_record))
-        others = [other for other_key, other in self.all() if other_key != key and other.record_expires_ms > now.wall_ms]
-        # Those we are connected to and heard of last are the likeliest to be there.
-        others.sort(key=lambda other: (not other.connected, -other.record_expires_ms))
-        for other in others[:RECORDS_SHARED_MAX]:
-            self._outbox.emit(Send(self._outbox.number(), key, other.record_data))
+        if not is_told:
+            self._introduce(key)
+
+    def _introduce(self, key: bytes) -> None:
+        """Hand over the records of others: those we are connected to and heard of last are the likeliest to be there."""
+        wall_ms = self._outbox.now.wall_ms
+        others = [
+            (not other.connected, -other.record_expires_ms, other_key)
+            for other_key, other in self._peers.items()
+            if other_key != key and other.record_expires_ms > wall_ms
+        ]
+        for _, _, other_key in nsmallest(RECORDS_SHARED_MAX, others):
+            self._outbox.emit(Send(self._outbox.number(), key, self._peers[other_key].record_data))
 
     def lose(self, key: bytes) -> None:
         """The channel ended; dial again after the first backoff."""
@@ -219,16 +250,29 @@ class PeerTable:
         if peer is None:
             return
         peer.connected = False
-        self._connected.discard(key)
+        self._set_connected(key, connected=False)
         if peer.record is None and not peer.hint:
             # It never said who it is: there is nothing to keep, and such as it could fill the table.
             del self._peers[key]
             return
         peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
+        self._lost[key] = self._outbox.now.mono_ms
+        if len(self._lost) > LOST_MAX:
+            del self._lost[next(iter(self._lost))]
         self._mark_unsaved(key, peer)
         self._wait(peer)
-        if not self.connected():
+        if not self._connected:
             self._begin_anew()
+
+    def _call_lost_with(self, key: bytes) -> None:
+        """One that was lost is back: those that were lost at the same time probably are as well."""
+        lost_ms, now_ms = self._lost.pop(key, None), self._outbox.now.mono_ms
+        if lost_ms is None:
+            return
+        for other, other_lost_ms in self._lost.items():
+            peer = self._peers[other]
+            if abs(other_lost_ms - lost_ms) <= LOST_TOGETHER_MS and peer.backoff_ms > DIAL_BACKOFF_MS_MIN:
+                peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, now_ms
 
     def learn(self, envelope: Envelope, data: bytes, source: bytes | None) -> bool:
         """Take in a record; whether it is news: the same one again is no fault, an older one raises `RemoteProtocolError`."""
@@ -248,8 +292,10 @@ class PeerTable:
             if not self._admit(source):
                 return False
             peer = self._peers[key] = Peer(source=source)
+            self._count_unmet(source, 1)
         moved = record.addresses != peer.addresses
         peer.record, peer.record_data, peer.record_expires_ms = record, data, envelope.expires_ms
+        self._changed()
         if peer.connected:
             peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
             if moved or self._outbox.now.wall_ms >= peer.saved_at_ms + PEER_SAVE_AGAIN_MS:
@@ -265,15 +311,31 @@ class PeerTable:
 
     def dial_failed(self, effect: int) -> bool:
         """Double the backoff of the peer that effect `effect` dialled; whether there was one."""
-        for peer in self._peers.values():
-            if peer.dialling == effect:
-                peer.dialling, peer.dialled, peer.tried = None, (), True
-                self._wait(peer)
-                gone = peer.record_expires_ms <= self._outbox.now.wall_ms and bool(self.connected())
-                peer.backoff_ms = min(2 * peer.backoff_ms, DIAL_BACKOFF_GONE_MS_MAX if gone else DIAL_BACKOFF_MS_MAX)
-                self._schedule(self._outbox.now.mono_ms)  # another one may have waited for this dial to end
-                return True
-        return False
+        if effect not in self._dials:
+            return False
+        peer = self._peers[self._dials[effect]]
+        self._end_dial(peer)
+        peer.dialled, peer.tried = (), True
+        self._changed()
+        self._wait(peer)
+        gone = peer.record_expires_ms <= self._outbox.now.wall_ms and bool(self._connected)
+        peer.backoff_ms = min(2 * peer.backoff_ms, DIAL_BACKOFF_GONE_MS_MAX if gone else DIAL_BACKOFF_MS_MAX)
+        self._schedule(self._outbox.now.mono_ms)  # another one may have waited for this dial to end
+        return True
+
+    def _end_dial(self, peer: Peer) -> None:
+        if peer.dialling is not None:
+            del self._dials[peer.dialling]
+            peer.dialling = None
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._offering.clear()
+
+    def _set_connected(self, key: bytes, *, connected: bool) -> None:
+        (self._connected.add if connected else self._connected.discard)(key)
+        self._connected_sorted = None
+        self._changed()
 
     # --- Time
 
@@ -293,21 +355,28 @@ class PeerTable:
             self._dial()
 
     def _dial(self) -> None:
-        now_ms = self._outbox.now.mono_ms
-        busy = sum(peer.connected or peer.dialling is not None for peer in self._peers.values())
-        under_way = Counter(peer.source for peer in self._peers.values() if peer.dialling is not None and peer.meeting is None)
-        dials = sum(peer.dialling is not None for peer in self._peers.values())
-        for key, peer in sorted(self._peers.items(), key=_whom_first):
-            if peer.connected or peer.dialling is not None or not self._dialable(peer):
-                continue
-            if busy >= CONNECTIONS_TARGET or dials >= DIALS_AT_ONCE_MAX:
-                return  # the end of a connection or of a dial schedules the next look
-            if peer.dial_at_ms > now_ms:
-                self._schedule(peer.dial_at_ms)
-            elif peer.meeting is not None or under_way[peer.source] < DIALS_PER_SOURCE_MAX:
+        now_ms, busy = self._outbox.now.mono_ms, len(self._connected) + len(self._dials)
+        whom, free = self._peers.items(), min(CONNECTIONS_TARGET - busy, DIALS_AT_ONCE_MAX - len(self._dials))
+        if busy >= CONNECTIONS_TARGET and self._lost:
+            whom = {key: self._peers[key] for key in self._lost}.items()
+            free = min(CONNECTIONS_AGAIN_MAX - busy, DIALS_PER_SOURCE_MAX - len(self._dials))
+        # The end of a connection or of a dial schedules the next look.
+        if free <= 0:
+            return
+        waiting = [
+            item for item in whom if not item[1].connected and item[1].dialling is None and self._dialable(item[1])
+        ]  # fmt: skip
+        under_way = Counter(peer.source for peer in map(self._peers.__getitem__, self._dials.values()) if peer.meeting is None)
+        for key, peer in sorted((item for item in waiting if item[1].dial_at_ms <= now_ms), key=_whom_first):
+            if free <= 0:
+                return
+            if peer.meeting is not None or under_way[peer.source] < DIALS_PER_SOURCE_MAX:
                 begun = self._begin(key, peer)
-                busy, dials = busy + begun, dials + begun
+                free -= begun
                 under_way[peer.source] += begun and peer.meeting is None
+        later_ms = min((peer.dial_at_ms for _, peer in waiting if peer.dial_at_ms > now_ms), default=None)
+        if later_ms is not None and free > 0:
+            self._schedule(later_ms)
 
     def _begin(self, key: bytes, peer: Peer) -> bool:
         """Dial those of a peer's addresses that may be tried now, else look again when one may."""
@@ -319,11 +388,13 @@ class PeerTable:
             again_ms = [self._budget.due_ms(address, now_ms) for address in worth]
             peer.dial_at_ms = min(again_ms, default=now_ms + DIAL_BACKOFF_MS_MAX)
             peer.tried = True
+            self._changed()
             self._schedule(peer.dial_at_ms)
             return False
         for address in found:
             self._budget.spend(address, now_ms)
         peer.dialling, peer.dialled = self._outbox.number(), found
+        self._dials[peer.dialling] = key
         self._outbox.emit(Dial(peer.dialling, key, found))
         return True
 
@@ -355,12 +426,17 @@ class PeerTable:
 
     # --- Bounds
 
+    def _count_unmet(self, source: bytes | None, by: int) -> None:
+        self._unmet[source] += by
+        if not self._unmet[source]:
+            del self._unmet[source]
+
     def _ration(self, author: Peer | None, source: bytes | None) -> Bucket:
         """What a record is counted against: its author, if known, else who named the author, or all of gossip."""
         if author is not None:
-            return author.records
+            return author.ration("records")
         naming = self._peers.get(source) if source is not None else None
-        return naming.strangers if naming is not None else self._gossiped
+        return naming.ration("strangers") if naming is not None else self._gossiped
 
     def _strangers(self) -> dict[bytes | None, list[bytes]]:
         """Keys of peers without meeting and evidence, by who named them; whoever goes first stands first.
@@ -378,8 +454,7 @@ class PeerTable:
 
     def _admit(self, source: bytes | None) -> bool:
         """Make room for one more stranger that `source` names; False if it must stay outside."""
-        named = sum(peer.source == source and peer.meeting is None for peer in self._peers.values())
-        full = named >= (STRANGERS_GOSSIPED_MAX if source is None else STRANGERS_PER_SOURCE_MAX)
+        full = self._unmet[source] >= (STRANGERS_GOSSIPED_MAX if source is None else STRANGERS_PER_SOURCE_MAX)
         if not full and len(self._peers) < PEERS_MAX:
             return True
         strangers = self._strangers()
@@ -405,7 +480,11 @@ class PeerTable:
 
     def _drop(self, key: bytes) -> None:
         peer = self._peers.pop(key)
-        self._connected.discard(key)
+        self._end_dial(peer)
+        self._lost.pop(key, None)
+        if peer.meeting is None:
+            self._count_unmet(peer.source, -1)
+        self._set_connected(key, connected=False)
         self._unsaved.discard(key)
         if peer.saved_at_ms:
             self._outbox.emit(Persist("peers", key, None))
@@ -462,6 +541,7 @@ class PeerTable:
             if not peer.connected:
                 # No better than somebody that another one named: so met peers beyond the bound fill no table.
                 peer.meeting, peer.source = None, None
+                self._count_unmet(None, 1)
         for key in sorted(self._unsaved & kept):
             peer = self._peers[key]
             assert peer.meeting is not None

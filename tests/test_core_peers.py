@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from protocol.capability import Record
 from protocol.constants import (
     CLOCK_SKEW_MS_MAX,
+    CONNECTIONS_TARGET,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
     DIAL_DELAY_MS,
     DIAL_JITTER_SHARE,
     LIFETIME_MS_MAX,
+    LOST_TOGETHER_MS,
     RECORD_REFRESH_MS,
     SEATS_DEFAULT,
     WATERMARK_STEP_MS,
@@ -101,6 +103,40 @@ def test_newcomer__is_handed_our_record_and_those_of_others() -> None:
     authors = [envelope.sender for envelope, _ in sent(effects, Record)]
     assert authors == [bench.core.me, first.public_key]
     assert {effect.peer for effect in effects if isinstance(effect, Send)} == {second.public_key}
+
+
+def test_peer_that_others_told_us_of__is_handed_our_record_alone_until_it_comes_again() -> None:
+    bench = Bench(("arith",))
+    first, second = peers(2)
+    bench.join(first, newer(record("lists"), 5))
+    bench.step(MessageReceived(first.public_key, bench.sealed(second, newer(record("text"), 5))))
+    handed = sent(bench.step(PeerConnected(second.public_key)), Record)
+    assert [envelope.sender for envelope, _ in handed] == [bench.core.me]
+    # It was away, and may not have heard what others said meanwhile.
+    bench.step(PeerLost(second.public_key))
+    handed = sent(bench.step(PeerConnected(second.public_key)), Record)
+    assert [envelope.sender for envelope, _ in handed] == [bench.core.me, first.public_key]
+
+
+def test_lost_peers__are_dialled_by_a_node_with_enough_others_and_called_when_one_is_back() -> None:
+    bench = Bench()
+    everybody = peers(CONNECTIONS_TARGET + 6)
+    for number, peer in enumerate(everybody):
+        bench.hear(peer, newer(record("arith"), 5, f"/sim/{number}"))
+        bench.step(PeerConnected(peer.public_key))
+    *lost, later = everybody[:5]
+    tried = set()
+    for peer in lost:
+        bench.step(PeerLost(peer.public_key))
+    while bench.mono_ms < 2 * LOST_TOGETHER_MS + 10 * DIAL_BACKOFF_MS_MAX:
+        for dial in dials(bench.wait(DIAL_BACKOFF_MS_MIN)):
+            tried.add(dial.peer)
+            bench.step(EffectDone(dial.effect, error="no answer"))
+    assert tried == {peer.public_key for peer in lost}
+    assert len(bench.core.peers.connected()) > CONNECTIONS_TARGET
+    bench.step(PeerLost(later.public_key))
+    effects = bench.step(PeerConnected(lost[0].public_key)) + bench.wait(100)
+    assert {dial.peer for dial in dials(effects)} == {peer.public_key for peer in lost[1:]}
 
 
 def test_dial__backs_off_and_starts_again_after_a_connection() -> None:
