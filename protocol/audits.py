@@ -72,6 +72,8 @@ class Audits:
         self._in_flight: dict[tuple[bytes, str], int] = {}
         self._paused_until_ms: dict[tuple[bytes, str], int] = {}
         self._checks_due: list[tuple[int, str]] = []
+        # Changes with every change of what is under audit.
+        self.version = 0
         self.done = self.tokens = self.messages = self.bytes_total = 0
 
     def needy(self, skill: str) -> list[bytes]:
@@ -161,6 +163,7 @@ class Audits:
 
     def begin(self, task: Task) -> None:
         """Count the examinees of an audit that goes out."""
+        self.version += 1
         for peer in task.examinees:
             key = (peer, task.requirement.skill)
             self._in_flight[key] = self._in_flight.get(key, 0) + 1
@@ -185,6 +188,7 @@ class Audits:
     def _end(self, task: Task) -> int | None:
         """An audit is over: the number of the ledger entry that committed its batch, which is opened after its last audit."""
         skill = task.requirement.skill
+        self.version += 1
         for peer in task.examinees:
             key = (peer, skill)
             self._in_flight[key] -= 1

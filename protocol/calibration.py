@@ -31,7 +31,10 @@ TaskMaker = Callable[[str, Requirement, bytes | None, int], Task]
 
 
 class Calibration:
-    """Runs audits and opens the questions that wait for them. `deaf_ms`: how long bids would still pass for replays."""
+    """Runs audits and opens the questions that wait for them.
+
+    `deaf_ms`: how long bids would still pass for replays. `version` changes with whatever is known of those who could answer.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Calibration:
         audits: Audits,
         deaf_ms: Callable[[], int],
         make: TaskMaker,
+        version: Callable[[], tuple[int, ...]],
     ) -> None:
         self.wanted = False
         self._outbox = outbox
@@ -51,6 +55,9 @@ class Calibration:
         self._standing = standing
         self._deaf_ms = deaf_ms
         self._make = make
+        self._version = version
+        # What was known, and which questions waited, when it was found that none may go out.
+        self._looked_at: tuple[object, ...] = ()
         self._beacons = Bucket(BEACON_MS, BEACONS_BURST - BEACONS_SPARE)
 
     def deadline_ms(self) -> int | None:
@@ -70,11 +77,21 @@ class Calibration:
     def advance(self) -> None:
         """Begin audits that are due, and open the questions that have waited for enough."""
         self._begin_audits()
-        for task in self._requester.tasks():
+        waiting = [task for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
+        if not waiting or self._is_held_back():
+            return
+        # Every bid comes by here, and most change nothing of this.
+        now_ms = self._outbox.now.mono_ms
+        joined, deaf = now_ms >= self._peers.joined_at_ms, self._deaf_ms() > 0
+        state = (*self._version(), joined, deaf, tuple(task.id for task in waiting))
+        if state == self._looked_at and now_ms < min(task.begun_mono_ms for task in waiting) + CALIBRATION_MS_MAX:
+            return
+        for task in waiting:
             if self._is_held_back():
                 return
-            if task.phase is Phase.CALIBRATING and self._is_done(task):
+            if self._is_done(task):
                 self._open(task)
+        self._looked_at = state
 
     def _is_held_back(self) -> bool:
         """Whether another beacon now would be more than others take."""

@@ -126,6 +126,8 @@ class Chain:
 
     def id_of(self, number: int) -> bytes | None:
         """The id of entry `number`, if it is in the range."""
+        if self.head is not None and number == self.head.number:
+            return self.head.id
         data = self.get(number)
         return None if data is None else entry_id(data)
 

@@ -26,6 +26,7 @@ from protocol.capability import GENERAL, Record
 from protocol.clocks import Clocks
 from protocol.conclusion import outcome_of
 from protocol.constants import (
+    PEERS_MAX,
     UNKNOWN_BEACON_MS,
     UNKNOWN_BEACONS_BURST,
     WATERMARK_STEP_MS,
@@ -51,7 +52,7 @@ from protocol.events import (
     RequestMade,
     TimerFired,
 )
-from protocol.evidence import Counts, EvidenceBook
+from protocol.evidence import DAY_MS, Counts, EvidenceBook
 from protocol.execution import Execution
 from protocol.fault_book import TABLE as FAULT_TABLE
 from protocol.fault_book import FaultBook
@@ -146,10 +147,20 @@ class Core:
             self._outbox, parameters, self.evidence, self.imports, self._audit_records, self.panel, batches, entropy
         )
         self._calibration = Calibration(
-            self._outbox, self.peers, self._requester, self._standing, self.audits, self._deaf_ms, self._requests.task
+            self._outbox,
+            self.peers,
+            self._requester,
+            self._standing,
+            self.audits,
+            self._deaf_ms,
+            self._requests.task,
+            self._candidates_version,
         )
         self._planning = Planning(parameters, self._requests.part, self._requester.add, self._requester.abandon, self._conclude)
         self._receipts = Receipts(self._outbox, self.ledger, entropy)
+        # Asked for with every bid, by peer and skill.
+        self._counted: dict[tuple[bytes, str], Counts] = {}
+        self._counted_at: tuple[int, ...] = ()
         self._idle = False
         self._unknown_beacons = Bucket(UNKNOWN_BEACON_MS, UNKNOWN_BEACONS_BURST)
         self._restored = list(restored)
@@ -208,9 +219,33 @@ class Core:
         Nothing of who is proven to have broken the rules. What is known of the keys that it followed counts for it, and nothing
         for a key that another one followed.
         """
-        if self.is_faulty(peer):
-            return Counts()
+        known = self._version(wall_ms)
+        if known != self._counted_at or len(self._counted) > PEERS_MAX:
+            self._counted, self._counted_at = {}, known
+        found = self._counted.get((peer, skill))
+        if found is None:
+            found = self._counted[peer, skill] = self._count(peer, skill, wall_ms)
+        return found
+
+    def _version(self, wall_ms: int) -> tuple[int, ...]:
+        """Changes with everything from which it follows what is known of others."""
+        return (
+            self.evidence.version,
+            self.imports.version,
+            self.faults.version,
+            len(self.successions),
+            wall_ms // DAY_MS,
+        )
+
+    def _candidates_version(self) -> tuple[int, ...]:
+        """The same, and everything from which it follows who could answer."""
+        versions = self.peers.version, self.audits.version, int(self.availability.for_owner)
+        return (*self._version(self._outbox.now.wall_ms), *versions)
+
+    def _count(self, peer: bytes, skill: str, wall_ms: int) -> Counts:
         found = Counts()
+        if self.is_faulty(peer):
+            return found
         for pair in self._pairs(peer, skill):
             for part in (self.evidence.counts(*pair, wall_ms), self.imports.counts(*pair, wall_ms)):
                 if part.any:
@@ -366,10 +401,10 @@ class Core:
     def _ration_beacon(self, requester: bytes) -> None:
         if requester == self.me:
             return
-        if not self.peers.spend_beacon(requester):
+        if not self.peers.spend("beacons", requester):
             raise RemoteProtocolError("rate", "more beacons than one requester may send")
         # Its own share first, or two who flood would silence everybody else who earned nothing here.
-        if self.peers.spend_beacon_share(requester) or self._known(requester):
+        if self.peers.spend("beacons_share", requester) or self._known(requester):
             return
         if not self._unknown_beacons.spend(self._outbox.now.mono_ms):
             raise RemoteProtocolError("rate", "more beacons than all requesters together may send that earned no weight here")
@@ -395,7 +430,7 @@ class Core:
         """A proof convinces by what is in it, whoever passes it on and however often."""
         if envelope.to != (FAULTS if source is None else self.me):
             raise RemoteProtocolError("recipient", "a proof is addressed to all, or to the peer on whose channel it comes")
-        spend = None if source is None else lambda: self.peers.spend_fault(source)
+        spend = None if source is None else lambda: self.peers.spend("faults", source)
         self.faults.hear(envelope.message(Fault), spend)
         self._authors.drop_faulty()
 

@@ -156,6 +156,8 @@ class EvidenceBook:
         self._pairs_max = pairs_max
         self._days_max = days_max
         self._pairs: dict[tuple[bytes, str], _Pair] = {}
+        # Of whom there is evidence, as of a version: asked for with every entry of a ledger.
+        self._peers: tuple[int, frozenset[bytes]] = (-1, frozenset())
         # What `counts` found on one day: asked for with every message, and changed by audits alone.
         self._counted: dict[tuple[bytes, str], Counts] = {}
         self._counted_day = 0
@@ -230,7 +232,9 @@ class EvidenceBook:
 
     def peers(self) -> frozenset[bytes]:
         """Of whom there is evidence in any skill."""
-        return frozenset(peer for peer, _ in self._pairs)
+        if self._peers[0] != self.version:
+            self._peers = self.version, frozenset(peer for peer, _ in self._pairs)
+        return self._peers[1]
 
     def pairs(self) -> list[tuple[bytes, str]]:
         """Each (peer, skill) of which there is evidence, sorted."""

@@ -35,6 +35,8 @@ class FaultBook:
         self._awards: dict[tuple[bytes, bytes], bytes] = {}
         # In the order in which they were learned.
         self._found: dict[bytes, dict[str, Fault]] = {}
+        # Changes with every change of it, so that what was computed from it can be kept.
+        self.version = 0
         self._gossiped = Bucket(FAULT_MS, FAULTS_BURST)
 
     def __len__(self) -> int:
@@ -117,15 +119,19 @@ class FaultBook:
             self._outbox.emit(Persist(TABLE, key, None))
             return
         if key == accused + fault.kind.encode():
-            self._found.setdefault(accused, {})[fault.kind] = fault
+            self._put(accused, fault)
         else:
             self._outbox.emit(Persist(TABLE, key, None))
+
+    def _put(self, accused: bytes, fault: Fault) -> None:
+        self._found.setdefault(accused, {})[fault.kind] = fault
+        self.version += 1
 
     def _keep(self, accused: bytes, fault: Fault) -> bool:
         """Write a proof down; False if there is one of its kind."""
         if fault.kind in self._found.get(accused, {}):
             return False
-        self._found.setdefault(accused, {})[fault.kind] = fault
+        self._put(accused, fault)
         self._outbox.emit(Persist(TABLE, accused + fault.kind.encode(), fault.encode()))
         # Of its own key a node learns that it runs twice, or went on from an old copy of its disk.
         level, event = ("error", "own_fault") if accused == self._outbox.me else ("warning", "fault")
@@ -138,5 +144,6 @@ class FaultBook:
         known = self._known()
         others = [peer for peer in self._found if peer not in known]
         for peer in others[: max(0, len(others) - FAULTS_OTHERS_MAX)]:
+            self.version += 1
             for kind in self._found.pop(peer):
                 self._outbox.emit(Persist(TABLE, peer + kind.encode(), None))

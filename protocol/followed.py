@@ -11,6 +11,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.events import Persist
 from protocol.identity import PUBLIC_KEY_SIZE
 from protocol.ledger import Entry, open_entry, parse_entry
+from protocol.ledger_messages import pack_head
 from protocol.outbox import Outbox
 
 TABLE: Final = "followed"
@@ -25,6 +26,9 @@ class Followed:
         self._worth = worth
         self._taken = taken
         self._chains: dict[bytes, Chain] = {}
+        self._authors: list[bytes] | None = None
+        # What is told to each new peer, by author.
+        self._heads: dict[bytes, bytes] = {}
         self._bytes_total = 0
 
     def __len__(self) -> int:
@@ -36,7 +40,13 @@ class Followed:
 
     def authors(self) -> list[bytes]:
         """Of whom something is held, by key."""
-        return sorted(self._chains)
+        if self._authors is None:
+            self._authors = sorted(self._chains)
+        return self._authors
+
+    def heads(self, besides: bytes) -> list[bytes]:
+        """The packed heads of all that is held, by author, without one of them."""
+        return [self._heads[author] for author in self.authors() if author != besides]
 
     def successions(self) -> list[tuple[bytes, bytes]]:
         """Who says to follow another key, by key, with the statement."""
@@ -46,7 +56,8 @@ class Followed:
         """Whether the ledger of `author` may be held: it is, or there is a place, or it is worth more than another."""
         if author in self._chains or len(self._chains) < FOLLOWED_MAX:
             return True
-        return self._worth(author) > min(map(self._worth, self._chains))
+        worth = self._worth(author)
+        return any(self._worth(other) < worth for other in self._chains)
 
     def add(self, entry: Entry) -> None:
         """Take the entry after the head of its author's range, or the first of a range; raises `RemoteProtocolError`.
@@ -55,7 +66,7 @@ class Followed:
         """
         chain = self._chains.get(entry.author) or Chain()
         chain.add(entry)
-        self._chains[entry.author] = chain
+        self._put(entry.author, chain)
         self._bytes_total += len(entry.data)
         self._outbox.emit(Persist(TABLE, _key(entry.author, entry.number), entry.data))
         self._bound(entry.author, chain)
@@ -65,7 +76,16 @@ class Followed:
         """Hold nothing of `author` any more."""
         chain = self._chains.pop(author, None)
         if chain is not None:
+            self._authors = None
+            del self._heads[author]
             self._gone(author, range(chain.first, chain.next), chain.bytes_total)
+
+    def _put(self, author: bytes, chain: Chain) -> None:
+        if author not in self._chains:
+            self._chains[author] = chain
+            self._authors = None
+        assert chain.head is not None
+        self._heads[author] = pack_head(chain.head)
 
     # --- Restart
 
@@ -81,12 +101,12 @@ class Followed:
         except RemoteProtocolError:
             self._outbox.emit(Persist(TABLE, key, None))
             return
-        self._chains[author] = chain
+        self._put(author, chain)
         self._bytes_total += len(value)
 
     def restored(self) -> None:
         """All is back. The ids hold a range together, so the signature on its last entry vouches for what all of it says."""
-        for author in self.authors():
+        for author in list(self.authors()):
             chain = self._chains[author]
             try:
                 assert chain.head is not None

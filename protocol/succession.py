@@ -118,6 +118,9 @@ class Successions:
         self._next: dict[bytes, bytes] = {}
         self._before: dict[bytes, bytes] = {}
 
+    def __len__(self) -> int:
+        return len(self._next)
+
     def successor_of(self, key: bytes) -> bytes:
         """The key that stands in the place of `key` now: itself if none follows it."""
         while key in self._next:
