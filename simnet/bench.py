@@ -28,12 +28,15 @@ from simnet.gossip import Overlay
 from simnet.memory import KEPT, TRUE
 from simnet.queue import Guard, Queue
 from simnet.scenario import Scenario
+from simnet.world import World
 
 _CORES: Final = 200
 _BARE_EVENTS: Final = 300_000
 _OVERLAY: Final = 1_000
 _CONNECTIONS: Final = 32
 _MESSAGES: Final = 40
+_PARTITION_BITS_PER_S: Final = 10_000_000
+_PARTITION_SETTLE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,43 @@ def figures(nodes: int, seconds: int) -> Iterator[Figure]:
         result = running.run(scenario, 1, checkers=[], kept=kept)
         beside = f"{result.events} events of {nodes} nodes, {len(result.asked)} questions, {seconds} s simulated"
         yield Figure(f"whole protocol, {name} checks", round(result.events / result.cpu_s), "events per CPU-second", beside)
+
+
+def partition(nodes: int) -> Iterator[Figure]:
+    """How long after half an hour of partition everything that was written meanwhile is with all who follow its author.
+
+    Links of 10 Mbit/s a node; handling a message takes no time. The run ends when all of it is there, or with the scenario.
+    """
+    scenario = Scenario.load("continental-partition").changed([f"nodes={nodes}", f"links.bits_per_s={_PARTITION_BITS_PER_S}"])
+    healed_us = max(fault.ends_s for fault in scenario.faults) * 1_000_000
+    written: dict[bytes, int] = {}
+    behind: list[tuple[int, int]] = []
+    followers = 0
+
+    def look(world: World) -> None:
+        nonlocal followers
+        if world.now_us < healed_us or (behind and not behind[-1][1]):
+            return
+        if not written:
+            written.update((host.key, host.core.ledger.chain.next) for host in world.hosts.values())
+        held = [
+            (chain.next, written[author])
+            for host in world.hosts.values()
+            for author in host.core.followed.authors()
+            if (chain := host.core.followed.get(author)) is not None
+        ]
+        followers = len(held)
+        behind.append((world.now_us, sum(there < whole for there, whole in held)))
+
+    result = running.run(scenario, 1, look, checkers=[], until_ms=healed_us // 1_000 + _PARTITION_SETTLE_MS)
+    beside = f"{nodes} nodes, {sum(written.values())} entries, {followers} chains followed, {behind[0][1]} behind when it healed"
+    whole_us = next((now_us for now_us, missing in behind if not missing), None)
+    if whole_us is None:
+        yield Figure("partition, still behind", behind[-1][1], f"chains {_PARTITION_SETTLE_MS // 1_000} s after", beside)
+    else:
+        yield Figure("partition, all with their followers", (whole_us - healed_us) / 1e6, "s after it healed", beside)
+    rate = f"{result.events} events, {result.cpu_s:.0f} CPU-seconds"
+    yield Figure("partition, whole protocol", round(result.events / result.cpu_s), "events per CPU-second", rate)
 
 
 def _cores() -> Iterator[Figure]:

@@ -192,13 +192,13 @@ class Host:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
+            case Send():
+                if not self.network.deliver(self, effect.peer, effect.data):
+                    self.network.after(0, self, EffectDone(effect.effect, error="no connection"))
             case Persist(value=None):
                 self.disk.pop((effect.table, effect.key), None)
             case Persist(value=bytes() as value):
                 self.disk[effect.table, effect.key] = value
-            case Send():
-                if not self.network.deliver(self, effect.peer, effect.data):
-                    self.network.after(0, self, EffectDone(effect.effect, error="no connection"))
             case Publish():
                 self.network.gossip(self, effect.topic, effect.data)
             case Dial():

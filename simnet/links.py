@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from protocol.events import Input
-from simnet.queue import Guard
+from simnet.queue import Burst, Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,7 @@ class Link:
 class Connection(Guard):
     """A channel between two hosts, by their indices: it keeps order, and loses nothing while it is open.
 
-    `last_us` is when the latest message of either end arrives; `held` is what a rule keeps back for now, in order: sender,
-    receiver, and the input that arrives.
+    `last_us` is when the latest message of either end arrives; `held` is what a rule keeps back for now, in order.
     """
 
     __slots__ = ("ends", "held", "last_us", "stalled_us")
@@ -35,7 +33,7 @@ class Connection(Guard):
         super().__init__()
         self.ends = (one, other)
         self.last_us = [0, 0]
-        self.held: list[tuple[int, int, Input]] = []
+        self.held: list[Burst] = []
         # Since when nothing passes, None while something does.
         self.stalled_us: int | None = None
 

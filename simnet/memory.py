@@ -13,8 +13,8 @@ from typing import Any, Final
 from protocol import audit_batch, envelope, ledger
 from protocol.memo import Memo
 
-# Envelopes of some simulated seconds of a large network; a gigabyte at most.
-KEPT: Final = 1 << 17
+# Envelopes of some simulated seconds of a large network, half a gigabyte at most; what is used again stays.
+KEPT: Final = 1 << 15
 TRUE: Final = 0
 
 

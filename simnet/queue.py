@@ -30,6 +30,25 @@ class Own:
     __slots__ = ()
 
 
+class Burst(Own):
+    """What one host writes on one channel at one time: it travels together, and arrives with its last byte.
+
+    `source` and `target` are hosts by index.
+    """
+
+    __slots__ = ("connection", "data", "size", "source", "target")
+
+    def __init__(self, connection: Connection, source: int, target: int) -> None:
+        self.connection, self.source, self.target = connection, source, target
+        self.data: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        """One more message."""
+        self.data.append(data)
+        self.size += len(data)
+
+
 class Dialled(Own):
     """A dial comes through, if its target is still there."""
 

@@ -35,7 +35,7 @@ from simnet.draws import Draws
 from simnet.gossip import Overlay, Spread
 from simnet.host import Host, Solver, Torn
 from simnet.links import Connection, Link, Rule
-from simnet.queue import Broken, Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin, Visit
+from simnet.queue import Broken, Burst, Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin, Visit
 
 # An arbitrary fixed start, so wall times in a run look like dates and never depend on today's.
 WALL_MS: Final = 1_700_000_000_000
@@ -101,6 +101,8 @@ class World:
         self._copies = Draws(seed, "copies")
         self._asked = 0
         self._held: list[Connection] = []
+        self._burst: Burst | None = None
+        self._now = Instant(0, WALL_MS)
         self._digest = hashlib.sha256()
 
     # --- Population
@@ -211,6 +213,7 @@ class World:
 
     def add_rule(self, rule: Rule) -> None:
         """A fault on links, from now on."""
+        self._flush()
         self.rules.append(rule)
         if rule.block:
             for host in self._all:
@@ -222,6 +225,7 @@ class World:
 
     def remove_rule(self, rule: Rule) -> None:
         """A fault ends: what channels kept back arrives, in order, as if it had just been sent again."""
+        self._flush()
         self.rules.remove(rule)
         held, self._held = self._held, []
         for connection in held:
@@ -232,8 +236,8 @@ class World:
                 continue
             connection.stalled_us = None
             waiting, connection.held = connection.held, []
-            for source, target, event in waiting:
-                self._send(connection, self._all[source], self._all[target], event, 0)
+            for burst in waiting:
+                self._send(burst)
 
     def _is_blocked(self, source: int, target: int) -> bool:
         return any(rule.block and rule.holds(source, target) for rule in self.rules)
@@ -263,7 +267,11 @@ class World:
         if connection is None:
             return False
         if connection.open:
-            self._send(connection, source, self.hosts[target], MessageReceived(source.key, data), len(data))
+            burst = self._burst
+            if burst is None or burst.connection is not connection or burst.source != source.index:
+                self._flush()
+                burst = self._burst = Burst(connection, source.index, self.hosts[target].index)
+            burst.add(data)
         return True
 
     def gossip(self, source: Host, topic: str, data: bytes) -> None:
@@ -346,31 +354,39 @@ class World:
     def _way(self, source: Host, target: Host) -> Link:
         return self._links[source.region][target.region]
 
-    def _send(self, connection: Connection, source: Host, target: Host, event: Input, size: int) -> None:
-        """Put an input on its way over a channel, behind all that went before it."""
-        way, now_us = self._links[source.region][target.region], self.now_us
+    def _flush(self) -> None:
+        """Nothing more is written at this time: let it leave."""
+        burst, self._burst = self._burst, None
+        if burst is not None and burst.connection.open:
+            self._send(burst)
+
+    def _send(self, burst: Burst) -> None:
+        """Put what was written on its way over a channel, behind all that went before it."""
+        connection, source, target, now_us = burst.connection, self._all[burst.source], self._all[burst.target], self.now_us
+        way = self._links[source.region][target.region]
         delay_us = way.latency_us + (self._draws.below(way.jitter_us + 1) if way.jitter_us else 0)
         loss = way.loss_permille
         for rule in self.rules:
             if rule.holds(source.index, target.index):
                 if rule.block:
-                    connection.held.append((source.index, target.index, event))
+                    connection.held.append(burst)
                     self._stall(connection)
                     return
                 delay_us += rule.delay_us
                 loss += rule.loss_permille
-        while loss and self._draws.below(_WHOLE) < min(loss, _LOSS_MAX):
-            delay_us += max(_AGAIN_US, 4 * way.latency_us)
+        for _ in burst.data if loss else ():
+            while self._draws.below(_WHOLE) < min(loss, _LOSS_MAX):
+                delay_us += max(_AGAIN_US, 4 * way.latency_us)
         if way.bits_per_s:
             begins_us = max(now_us, source.free_us)
-            source.free_us = begins_us + 8_000_000 * size // way.bits_per_s
+            source.free_us = begins_us + 8_000_000 * burst.size // way.bits_per_s
             delay_us += source.free_us - now_us
         end = int(source.index != connection.ends[0])
         time_us = max(now_us + delay_us, connection.last_us[end])
         connection.last_us[end] = time_us
-        self._push(time_us, target, source, event, connection)
-        if self.rules:
-            self._repeat(time_us, target, source, event, connection)
+        self._push(time_us, target, source, burst, connection)
+        for data in burst.data if self.rules else ():
+            self._repeat(time_us, target, source, MessageReceived(source.key, data), connection)
 
     def _repeat(self, time_us: int, target: Host, source: Host, event: Input, guard: Guard) -> None:
         """Let what arrives then arrive again, where and as often as a rule says so."""
@@ -405,6 +421,7 @@ class World:
         """Run for a time, or until a condition holds; raises `RuntimeError` if the events run out first."""
         end_us = None if for_ms is None else self.now_us + 1_000 * for_ms
         queue = self._queue
+        self._flush()
         for _ in range(events_max):
             if until is not None and until():
                 return
@@ -426,12 +443,19 @@ class World:
 
     def _pass(self, time_us: int) -> None:
         """Let everything of one instant happen."""
-        hosts, now = self._all, Instant(time_us // 1_000, WALL_MS + time_us // 1_000)
-        for index, _, _, event, guard in self._queue.pop():
-            if not guard.open:
-                continue
+        hosts, now = self._all, self._now
+        if now.mono_ms != time_us // 1_000:
+            now = self._now = Instant(time_us // 1_000, WALL_MS + time_us // 1_000)
+        for index, source, _, event, guard in self._queue.pop():
             host = hosts[index]
-            if not host.up:
+            if not (guard.open and host.up):
+                continue
+            if type(event) is Burst:
+                key = hosts[source].key
+                for data in event.data:
+                    # A step may end the channel, or the host.
+                    if guard.open and host.up:
+                        self._give(host, MessageReceived(key, data), now)
                 continue
             if event is _WAKE:
                 if host.wake_us != time_us:
@@ -439,6 +463,7 @@ class World:
                 host.wake_us = None
             elif isinstance(event, Own):
                 self._happen(host, event)
+                self._flush()
                 continue
             self._give(host, event, now)
 
@@ -452,10 +477,12 @@ class World:
             raise CoreError(f"{host.name} at {self.now_us / 1e6:.6f} s, {type(event).__name__}: {error!r}") from error
         if effects:
             for effect in effects:
-                if isinstance(effect, Send | Publish):
-                    self._digest.update(b"%d %d " % (host.index, self.now_us) + effect.data)
+                kind = type(effect)
+                if kind is Send or kind is Publish:
+                    self._digest.update(b"%d %d %b" % (host.index, self.now_us, effect.data))  # type: ignore[union-attr]
                 if self.observer is not None:
                     self.observer(host, effect)
+        self._flush()
         if host.torn is not None and host.broken:
             self.crash(host, silent=host.torn.silent)
             return
