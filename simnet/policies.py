@@ -45,7 +45,7 @@ class Policy(Protocol):
         ...
 
     def vote(self, task: bytes, votes: Sequence[Vote]) -> Tally:
-        """See `protocol.vote.tally`."""
+        """See `protocol.vote.tally`. A task's id is the first half of its beacon's here."""
         ...
 
     def learn(self, beacon: bytes, finished: Sequence[Finished]) -> None:
@@ -97,6 +97,17 @@ class RoundRobin(Random):
         return _assignment(ordered, seats)
 
 
+class Ranked(Random):
+    """Seats by a fixed order of peers, every vote counts one: what somebody would do who knew more than a policy can."""
+
+    def __init__(self, rank: Callable[[bytes, bytes], int]) -> None:
+        self._rank = rank
+
+    def allocate(self, beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View) -> Assignment:  # noqa: ARG002
+        """See Policy; `rank` is of a bidder for a beacon, the lowest first."""
+        return _assignment(sorted(_one_each(bids), key=lambda bid: (self._rank(bid.bidder, beacon), bid.bidder)), seats)
+
+
 class Symphony:
     """Seats to the best match of self-declared and required vectors; a chain's vote weighs the mean score of its executors.
 
@@ -106,25 +117,27 @@ class Symphony:
     def __init__(self, declared: Declared, required: Required) -> None:
         self._declared = declared
         self._required = required
-        self._scores: dict[bytes, float] = {}
+        # By task: several are under way at once.
+        self._scores: dict[bytes, dict[bytes, float]] = {}
 
     def allocate(self, beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View) -> Assignment:  # noqa: ARG002
         """See Policy; equals by lot."""
         asked = self._required(beacon)
-        self._scores = {bid.bidder: cosine(self._declared(bid.bidder, beacon), asked) for bid in bids}
-        return _assignment(
-            sorted(_one_each(bids), key=lambda bid: (-self._scores[bid.bidder], _lot(beacon, bid.bidder))), seats
-        )
+        scores = {bid.bidder: cosine(self._declared(bid.bidder, beacon), asked) for bid in bids}
+        self._scores[_task(beacon)] = scores
+        return _assignment(sorted(_one_each(bids), key=lambda bid: (-scores[bid.bidder], _lot(beacon, bid.bidder))), seats)
 
     def vote(self, task: bytes, votes: Sequence[Vote]) -> Tally:
-        """See Policy; `votes` follow the allocation that they belong to."""
-        weights = {vote.peer: chain_weight([self._scores.get(vote.peer, 0.0)]) for vote in votes}
+        """See Policy; `votes` are of those who bid on this task."""
+        weights = {vote.peer: chain_weight([self._scores[task][vote.peer]]) for vote in votes}
         return tally(task, [Vote(vote.peer, vote.answer, round(weights[vote.peer] * WEIGHT_ONE)) for vote in votes])
 
-    def learn(self, beacon: bytes, finished: Sequence[Finished]) -> None:
+    def learn(self, beacon: bytes, finished: Sequence[Finished]) -> None:  # noqa: ARG002
         """It learns nothing."""
+        self._scores.pop(_task(beacon), None)
 
 
+_PLACES: Final = 9
 _LIKENESS, _SUCCESS, _STABILITY = 0.5, 0.35, 0.15
 _TOP: Final = 3
 _LATENCY_MS: Final = 2_000
@@ -192,39 +205,41 @@ class SymphonyCoord:
         self._required = required
         self._courses: dict[bytes, _Course] = {}
         self._bandit = LinUcb()
-        self._features: dict[bytes, npt.NDArray[np.float64]] = {}
+        # By task and peer: several tasks are under way at once.
+        self._features: dict[bytes, dict[bytes, npt.NDArray[np.float64]]] = {}
 
     def allocate(self, beacon: bytes, seats: int, bids: Sequence[ReceivedBid], view: View) -> Assignment:  # noqa: ARG002
         """See Policy; equals by lot."""
         asked = self._required(beacon)
         scores: dict[bytes, float] = {}
-        self._features = {}
+        seen = self._features[_task(beacon)] = {}
         for bid in bids:
             course, load = self._courses.get(bid.bidder, _Course()), min(1.0, bid.bid.queued / bid.bid.slots)
             likeness = (cosine(self._declared(bid.bidder, beacon), asked) + 1) / 2
             slowness = min(1.0, course.latency_ms / _LATENCY_MS)
             scores[bid.bidder] = top_score(likeness, course.success, stability(load, slowness))
-            self._features[bid.bidder] = features(likeness, load, slowness, course.success)
+            seen[bid.bidder] = features(likeness, load, slowness, course.success)
         ranked = sorted(_one_each(bids), key=lambda bid: (-scores[bid.bidder], _lot(beacon, bid.bidder)))
         best, rest = ranked[: max(_TOP, seats)], ranked[max(_TOP, seats) :]
-        best.sort(key=lambda bid: -self._bandit.bound(self._features[bid.bidder]))
+        best.sort(key=lambda bid: -self._bandit.bound(seen[bid.bidder]))
         return _assignment([*best, *rest], seats)
 
     def vote(self, task: bytes, votes: Sequence[Vote]) -> Tally:
         """See Policy."""
         return plurality(task, votes)
 
-    def learn(self, beacon: bytes, finished: Sequence[Finished]) -> None:  # noqa: ARG002
-        """Reward each executor of the last allocation."""
+    def learn(self, beacon: bytes, finished: Sequence[Finished]) -> None:
+        """Reward each executor of this beacon's task."""
+        seen = self._features.pop(_task(beacon))
         for each in finished:
-            self._bandit.update(self._features[each.peer], reward(each))
+            self._bandit.update(seen[each.peer], reward(each))
             self._courses.setdefault(each.peer, _Course()).add(each)
 
 
 def cosine(one: Vector, other: Vector) -> float:
-    """Of two vectors; 0 if one is nothing."""
+    """Of two vectors; 0 if one is nothing. What differs by rounding alone is equal, or the last bit would choose executors."""
     norms = math.hypot(*one.values()) * math.hypot(*other.values())
-    return sum(one.get(name, 0.0) * value for name, value in other.items()) / norms if norms else 0.0
+    return round(sum(one.get(name, 0.0) * value for name, value in other.items()) / norms, _PLACES) if norms else 0.0
 
 
 def chain_weight(scores: Sequence[float]) -> float:
@@ -269,6 +284,10 @@ def _one_each(bids: Sequence[ReceivedBid]) -> list[ReceivedBid]:
 
 def _assignment(ordered: Sequence[ReceivedBid], seats: int) -> Assignment:
     return Assignment(tuple(ordered[:seats]), tuple(ordered[seats:]))
+
+
+def _task(beacon: bytes) -> bytes:
+    return beacon[: len(beacon) // 2]
 
 
 def _lot(beacon: bytes, bidder: bytes) -> bytes:

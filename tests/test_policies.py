@@ -66,7 +66,7 @@ def test_policy__seats_each_bidder_once_and_keeps_the_rest_in_reserve(policy: Po
 @pytest.mark.parametrize("policy", ALL, ids=lambda policy: type(policy).__name__)
 def test_policy__counts_votes_for_the_answer_that_all_gave(policy: Policy) -> None:
     policy.allocate(BEACONS[0], 3, bids(3), VIEW)
-    assert policy.vote(bytes(16), [Vote(bid.bidder, "7", 1) for bid in bids(3)]).answer == "7"
+    assert policy.vote(BEACONS[0][:16], [Vote(bid.bidder, "7", 1) for bid in bids(3)]).answer == "7"
 
 
 def test_random__gives_everyone_a_turn() -> None:
@@ -83,12 +83,13 @@ def test_symphony__takes_the_nearest_vector_and_weighs_the_chain_by_it() -> None
     assert seated(policy, BEACONS[0], 2, bids(5)[::-1]) == [1, 2]
     assert cosine({"arith": 3.0, "lists": 4.0}, {"arith": 1.0}) == pytest.approx(0.6)
     assert cosine({}, {"arith": 1.0}) == 0
+    assert len({cosine({"arith": level / 1_000, "lists": level / 1_000}, {"arith": 1.0}) for level in range(1, 1_000)}) == 1
     assert chain_weight([0.5, 1.0]) == 0.75
     # Two far ones lose against a near one only if their scores sum to less.
     policy.allocate(BEACONS[0], 3, bids(3), VIEW)
     votes = [Vote(bids(3)[0].bidder, "near", 0), Vote(bids(3)[1].bidder, "far", 9), Vote(bids(3)[2].bidder, "far", 9)]
-    assert policy.vote(bytes(16), votes).answer == "far"
-    assert policy.vote(bytes(16), votes[:2]).answer == "near"
+    assert policy.vote(BEACONS[0][:16], votes).answer == "far"
+    assert policy.vote(BEACONS[0][:16], votes[:2]).answer == "near"
 
 
 def test_symphony__believes_whoever_says_one() -> None:
