@@ -150,7 +150,19 @@ class Host:
         self._draws = Stream(seed, f"solver {name}")
         self._entropy = Stream(seed, f"entropy {name}")
         self._running: dict[int, Guard] = {}
+        # Makes what stands in for the protocol's core where another policy is to be compared with it.
+        self.other_core: Callable[[], Core] | None = None
         self.core = self._new_core(Origin())
+
+    def declare(self, record: Record) -> None:
+        """Say another thing of itself; for a node to which nothing has happened yet."""
+        self.record = record
+        self.core = self._new_core(Origin())
+
+    def replace_core(self, make: Callable[[], Core]) -> None:
+        """Let the node be driven by something else that keeps the core's contract, from now on and after each restart."""
+        self.other_core = make
+        self.core = make()
 
     def stop(self) -> None:
         """The process ends, and its model with it."""
@@ -185,6 +197,8 @@ class Host:
         return effects
 
     def _new_core(self, origin: Origin) -> Core:
+        if self.other_core is not None:
+            return self.other_core()
         restored = [(table, key, value) for (table, key), value in sorted(self.disk.items())]
         return Core(
             self.signer, self.parameters, self.record, self._entropy.bytes, restored, self.requirement_map, self.caps, origin

@@ -174,15 +174,17 @@ def run(  # noqa: PLR0913  each with a default but the first two
     *,
     recorded: bool = False,
     answers: Path | None = None,
+    stage: Callable[[World], None] = lambda _: None,
 ) -> Result:
     """Run a scenario to its end, or up to a moment. `progress` is called now and then, `watch` with every effect.
 
     If it is to be `recorded`, the result holds its course for a report. `kept` is how much of what was verified is remembered
     (simnet/memory.py). Both change how long a run takes, and nothing else. What models answer that are not statistical is
-    written to `answers`. Raises `ScenarioError` where they cannot be had.
+    written to `answers`. Raises `ScenarioError` where they cannot be had. `stage` may change the world once everybody is in it
+    and nothing has happened yet.
     """
     with remembering(kept), _few_collections():
-        return _play(scenario, seed, progress, checkers, watch, until_ms, recorded=recorded, answers=answers)
+        return _play(scenario, seed, progress, checkers, watch, until_ms, recorded=recorded, answers=answers, stage=stage)
 
 
 @contextmanager
@@ -196,7 +198,7 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _play(
+def _play(  # noqa: PLR0913  what `run` is given
     scenario: Scenario,
     seed: int,
     progress: Callable[[World], None] | None,
@@ -206,6 +208,7 @@ def _play(
     *,
     recorded: bool,
     answers: Path | None,
+    stage: Callable[[World], None],
 ) -> Result:
     parameters = preset(scenario.network)
     names = sorted(scenario.links.regions)
@@ -218,6 +221,7 @@ def _play(
     _plan_churn(course)
     for number, fault in enumerate(scenario.faults):
         _plan_fault(course, fault, number)
+    stage(world)
     watching = all_checkers(parameters) if checkers is None else checkers
     honest = {host.index for host in course.honest}
     recorder = Recorder(scenario, world, course.hosts, course.honest) if recorded else None

@@ -17,7 +17,7 @@ from typing import Final
 from protocol.answers import MARK
 from simnet import calibration
 from simnet.draws import Draws, Stream
-from simnet.host import Solution, Solver
+from simnet.host import Solution
 from simnet.reading import Reading, read
 
 
@@ -45,16 +45,28 @@ _ALPHABETS: Final = (string.digits, string.ascii_uppercase, string.ascii_lowerca
 _DIGIT: Final = re.compile("[0-9]")
 
 
-def solver(kind: Kind, hardware: str = "laptop") -> Solver:
-    """A solver of this kind on such a machine; of a skill that it does not offer it knows nothing."""
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A solver of a kind on a class of machine; of a skill that it does not offer it knows nothing."""
 
-    def solve(prompt: str, draws: Stream) -> Solution:
-        took_ms = elapsed_ms(kind, hardware, kind.tokens, draws)
+    kind: Kind
+    hardware: str = "laptop"
+
+    def __call__(self, prompt: str, draws: Stream) -> Solution:
+        """What it writes, decoded greedily."""
+        return self.sample(prompt, "", draws)
+
+    def sample(self, prompt: str, name: str, draws: Stream) -> Solution:
+        """What it writes; samples of other names are as often right, each by a draw of its own."""
+        took_ms = elapsed_ms(self.kind, self.hardware, self.kind.tokens, draws)
         found = read(prompt)
-        said = None if found is None else _said(kind, prompt, found, draws)
-        return Solution("I do not know." if said is None else f"{MARK} {said}", took_ms, kind.tokens)
+        said = None if found is None else _said(self.kind, f"{prompt}{name}", found, draws)
+        return Solution("I do not know." if said is None else f"{MARK} {said}", took_ms, self.kind.tokens)
 
-    return solve
+
+def solver(kind: Kind, hardware: str = "laptop") -> Model:
+    """A solver of this kind on such a machine."""
+    return Model(kind, hardware)
 
 
 def _said(kind: Kind, prompt: str, found: Reading, draws: Stream) -> str | None:
