@@ -116,6 +116,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         "sweep": _sweep,
         "hunt": _hunt,
         "bench": _bench,
+        "compare": _compare,
         "report": _report,
         "list": _list,
         "version": _version,
@@ -161,9 +162,15 @@ def _parser() -> _Parser:
     told = commands.add_parser("report", help="a page of HTML about one run or several", allow_abbrev=False)
     told.add_argument("files", nargs="+", metavar="RUN", help="what `simnet run --json` printed")
     told.add_argument("--out", default="report.html", metavar="FILE", help="where to write the page (report.html)")
+    compared = commands.add_parser("compare", help="this protocol beside other policies", allow_abbrev=False)
+    compared.add_argument("--seeds", default="1..2", metavar="A..B", help="the seeds from A to B (1..2)")
+    compared.add_argument("--nodes", type=_integer, default=20, metavar="N", help="of each network (20)")
+    compared.add_argument("--minutes", type=_integer, default=4, metavar="M", help="how long there are questions (4)")
+    compared.add_argument("--jobs", type=_integer, metavar="N", help="processes at once (else one a core)")
+    compared.add_argument("--out", default="compare.html", metavar="FILE", help="where to write the page (compare.html)")
     listed = commands.add_parser("list", help="the scenarios that there are", allow_abbrev=False)
     version = commands.add_parser("version", help="the version", allow_abbrev=False)
-    for command in (run, replay, sweep, hunt, bench, told, listed, version):
+    for command in (run, replay, sweep, hunt, bench, told, compared, listed, version):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return root
 
@@ -279,13 +286,18 @@ def _report_in(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _seeds(text: str, most: int) -> range:
+    named = _RANGE.fullmatch(text)
+    if named is None or not int(named[1]) <= int(named[2]) <= most:
+        raise _UsageError(f"--seeds is A..B, such as 1..20, not {text!r}")
+    return range(int(named[1]), int(named[2]) + 1)
+
+
 def _sweep(args: argparse.Namespace) -> int:
     from simnet import sweep  # noqa: PLC0415
     from simnet.scenario import SEED_MAX  # noqa: PLC0415
 
-    named = _RANGE.fullmatch(args.seeds)
-    if named is None or not int(named[1]) <= int(named[2]) <= SEED_MAX:
-        raise _UsageError(f"--seeds is A..B, such as 1..20, not {args.seeds!r}")
+    seeds = _seeds(args.seeds, SEED_MAX)
     grid = {}
     for each in args.grid:
         key, sign, values = each.partition("=")
@@ -294,7 +306,7 @@ def _sweep(args: argparse.Namespace) -> int:
         grid[key] = values.split(",")
     if args.jobs is not None and args.jobs < 1:
         raise _UsageError(f"--jobs must be 1 or more, not {args.jobs}")
-    work = sweep.jobs(args.scenario, range(int(named[1]), int(named[2]) + 1), grid)
+    work = sweep.jobs(args.scenario, seeds, grid)
     found = []
     for number, each in enumerate(sweep.swept(work, args.engine, args.jobs), 1):
         found.append(each)
@@ -377,6 +389,45 @@ def _report(args: argparse.Namespace) -> int:
     else:
         runs = f"{len(args.files)} runs" if len(args.files) > 1 else "1 run"
         print(f"{args.out}: {runs}, {len(data) // 1_000} kB")
+    return OK
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from simnet import compare, standings  # noqa: PLC0415
+    from simnet.conditions import MINUTES_MIN, NODES_MIN  # noqa: PLC0415
+    from simnet.scenario import SEED_MAX  # noqa: PLC0415
+
+    try:
+        from simnet import compare_page  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise _UsageError("matplotlib, which draws the plots, is not installed: pip install 'tutti-network[report]'") from error
+    if args.nodes < NODES_MIN or args.minutes < MINUTES_MIN:
+        raise _UsageError(f"--nodes must be {NODES_MIN} or more, --minutes {MINUTES_MIN} or more")
+    if args.jobs is not None and args.jobs < 1:
+        raise _UsageError(f"--jobs must be 1 or more, not {args.jobs}")
+    work = compare.jobs(_seeds(args.seeds, SEED_MAX), args.nodes, args.minutes)
+    try:
+        # Known before the work, which takes minutes.
+        Path(args.out).touch()
+    except OSError as error:
+        raise _UsageError(f"cannot write {args.out}: {error.strerror}") from error
+    found = []
+    for each in compare.compared(work, args.jobs):
+        found.append(each)
+        if sys.stderr.isatty():
+            print(f"\r{len(found)} of {len(work)} conditions and seeds ", end="", file=sys.stderr, flush=True)
+    repeat = standings.command(args.seeds, args.nodes, args.minutes)
+    shown = standings.standings(found)
+    lost = standings.losses(shown)
+    Path(args.out).write_text(compare_page.page(found, repeat), encoding="utf-8")
+    if args.json:
+        print(json.dumps({**standings.as_json(found, repeat), "file": args.out}))
+        return OK
+    print("\n".join(standings.lines(shown)))
+    print("\n".join(["", "where ours loses:", *(f"  {standings.told(each)}" for each in lost)]))
+    print(f"\ndigest of all: {compare.digest(found)}\nrepeat it: {repeat}\npage: {args.out}")
     return OK
 
 

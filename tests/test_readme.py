@@ -92,6 +92,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "make bench": "measures for an hour and more on a machine with nothing else to do",
     "make vectors": "writes into the checkout; test_vectors.py makes the same files and compares them",
     "make mutants": "runs the tests a hundred times",
+    "simnet compare --seeds 1..2": "takes ten minutes; test_simnet_compare.py runs all of its policies for one",
     "simnet bench": "measures; test_simnet_cli.py runs it for a small network",
     "simnet run churn --json > churn.json": "simulates twenty minutes of a hundred nodes; test_simnet_cli.py runs smaller ones",
     "simnet report churn.json": "needs that run; test_simnet_report_page.py makes pages of smaller ones",
