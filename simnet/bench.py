@@ -88,7 +88,9 @@ def partition(nodes: int) -> Iterator[Figure]:
         behind.append((world.now_us, sum(there < whole for there, whole in held)))
 
     result = running.run(scenario, 1, look, checkers=[], until_ms=healed_us // 1_000 + _PARTITION_SETTLE_MS)
-    beside = f"{nodes} nodes, {sum(written.values())} entries, {followers} chains followed, {behind[0][1]} behind when it healed"
+    beside = (
+        f"{nodes} nodes, {sum(written.values())} entries, {followers} chains followed, {behind[0][1]} behind when it healed"
+    )
     whole_us = next((now_us for now_us, missing in behind if not missing), None)
     if whole_us is None:
         yield Figure("partition, still behind", behind[-1][1], f"chains {_PARTITION_SETTLE_MS // 1_000} s after", beside)
