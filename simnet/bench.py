@@ -10,15 +10,18 @@ import gc
 import heapq
 import time
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from protocol.capability import Record
 from protocol.core import Core
-from protocol.events import TimerFired
+from protocol.envelope import open_envelope
+from protocol.errors import RemoteProtocolError
+from protocol.events import Effect, Input, Instant, MessageReceived, TimerFired
 from protocol.identity import KeySigner
 from protocol.parameters import preset
 from protocol.requirement import RequirementMap
@@ -35,6 +38,9 @@ _BARE_EVENTS: Final = 300_000
 _OVERLAY: Final = 1_000
 _CONNECTIONS: Final = 32
 _MESSAGES: Final = 40
+# Of the steps of a run one in so many is timed, and so many kinds are shown. No divisor of round numbers of hosts.
+_EVERY: Final = 17
+_DEAREST: Final = 6
 _PARTITION_BITS_PER_S: Final = 10_000_000
 _PARTITION_SETTLE_MS: Final = 60_000
 
@@ -56,9 +62,55 @@ def figures(nodes: int, seconds: int) -> Iterator[Figure]:
     yield from _gossip()
     scenario = Scenario.load("baseline").changed([f"nodes={nodes}", f"duration_s={seconds}", "settle_s=0"])
     for kept, name in ((KEPT, "remembered"), (TRUE, "true")):
-        result = running.run(scenario, 1, checkers=[], kept=kept)
+        costs = Costs()
+        result = running.run(scenario, 1, checkers=[], kept=kept, stage=costs.sample)
         beside = f"{result.events} events of {nodes} nodes, {len(result.asked)} questions, {seconds} s simulated"
         yield Figure(f"whole protocol, {name} checks", round(result.events / result.cpu_s), "events per CPU-second", beside)
+        yield from costs.figures(name)
+
+
+class Costs:
+    """What the steps of a run cost, by what goes in: every so many is timed, so that timing costs next to nothing."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._found: dict[str, list[int]] = {}
+
+    def sample(self, world: World) -> None:
+        """Time the steps of all hosts of a world from now on."""
+        for host in world.hosts.values():
+            host.take = partial(self._take, host.take)  # type: ignore[method-assign]
+
+    def _take(self, take: Callable[[Input, Instant], list[Effect]], event: Input, now: Instant) -> list[Effect]:
+        self._steps += 1
+        if self._steps % _EVERY:
+            return take(event, now)
+        # By the clock: to ask for the processor's time takes longer than many a step.
+        begun_ns = time.perf_counter_ns()
+        effects = take(event, now)
+        took_ns = time.perf_counter_ns() - begun_ns
+        found = self._found.setdefault(_kind(event), [0, 0])
+        found[0] += 1
+        found[1] += took_ns
+        return effects
+
+    def figures(self, name: str) -> Iterator[Figure]:
+        """What dominates: the dearest kinds of inputs, as shares of all that steps and carrying out their effects took."""
+        steps, total_ns = (sum(each[index] for each in self._found.values()) for index in (0, 1))
+        dearest = sorted(self._found.items(), key=lambda item: (-item[1][1], item[0]))[:_DEAREST]
+        for kind, (count, took_ns) in dearest:
+            beside = f"{100 * count / steps:.1f} % of the events, {took_ns / count / 1e3:.1f} us each"
+            yield Figure(f"{name}: {kind}", round(100 * took_ns / total_ns, 1), "per cent of the steps' time", beside)
+
+
+def _kind(event: Input) -> str:
+    if not isinstance(event, MessageReceived):
+        return type(event).__name__
+    try:
+        kind = open_envelope(event.data).type
+    except RemoteProtocolError:
+        kind = "garbage"
+    return f"{kind}, {'by gossip' if event.source is None else 'on a channel'}"
 
 
 def partition(nodes: int) -> Iterator[Figure]:

@@ -69,6 +69,8 @@ _LN2: Final = 45_426
 # Nodes that ask whether all is well again, and what is left of the run when the last of their questions ends.
 _PROBES: Final = 5
 _PROBED_MS: Final = 2_000
+# Of many bootstrap nodes an owner writes down a few.
+_BOOTSTRAPS_KNOWN: Final = 3
 _LOOK_US: Final = 250_000
 _COLLECT_AFTER: Final = 1_000_000
 
@@ -302,7 +304,7 @@ def _run(course: _Course, end_us: int, look: Callable[[World], None]) -> None:
 
 def _populate(course: _Course, names: list[str]) -> None:
     scenario, world = course.scenario, course.world
-    draws = course.draws("population")
+    draws, known = course.draws("population"), course.draws("bootstraps")
     groups = scenario.population or _DEFAULT_POPULATION
     bad = [part for part in scenario.adversaries for _ in range(part.share_permille * scenario.nodes // 1_000)]
     for index in range(scenario.nodes):
@@ -316,6 +318,12 @@ def _populate(course: _Course, names: list[str]) -> None:
         if part is None:
             course.honest.append(host)
         others = [each for each in course.hosts[: scenario.bootstraps] if each is not host]
+        if len(others) > _BOOTSTRAPS_KNOWN:
+            chosen: dict[int, Host] = {}
+            while len(chosen) < _BOOTSTRAPS_KNOWN:
+                lot = known.below(len(others))
+                chosen[lot] = others[lot]
+            others = list(chosen.values())
         if others:
             begins_us = draws.below(1_000 * scenario.join_s + 1) * 1_000
             course.at(begins_us, partial(world.join, host, *others))

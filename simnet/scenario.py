@@ -271,7 +271,7 @@ Solvers: TypeAlias = Annotated[str, AfterValidator(_pinned)]
 class Scenario(_Part):
     """A whole run. `settle_s` is what the network has to converge in after everything that disturbs it is over.
 
-    Within `recovers_s` of it questions must have answers again: nodes ask some then, unless the run ends within PROBE_S. The
+    Each node knows three of the `bootstraps`. Within `recovers_s` of it questions must have answers again: nodes ask some then, unless the run ends within PROBE_S. The
     default is what a dead channel takes to be noticed (25 s), and a round of dials.
 
     `solvers` says who answers: "statistical" models, what stands in a file ("recorded:FILE"), or the packaged models themselves
@@ -286,7 +286,7 @@ class Scenario(_Part):
     settle_s: Seconds = 60
     recovers_s: Seconds = 30
     join_s: Seconds = 10
-    bootstraps: Annotated[int, Field(ge=1, le=100)] = 3
+    bootstraps: Annotated[int, Field(ge=1, le=10_000)] = 3
     reach: Reach = Reach()
     directory: bool = False
     solvers: Solvers = "statistical"

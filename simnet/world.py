@@ -44,6 +44,8 @@ WALL_MS: Final = 1_700_000_000_000
 # those of the daemon (node/libp2p_wire.py, node/libp2p_stack.py).
 DEAD_US: Final = 25_000_000
 DIAL_US: Final = 10_000_000
+# Channels of one node; it refuses whoever comes beyond them (node/limits.py).
+CHANNELS_MAX: Final = 256
 # Round trips of a dial: TCP, Noise, and the first streams.
 _DIAL_TRIPS: Final = 3
 # What is lost of a channel is sent again after this, or after two round trips.
@@ -300,6 +302,8 @@ class World:
         if other is None or not (source.up and other.up and other.reachable) or self._is_cut(source, other):
             return False
         if target not in source.links:
+            if max(len(source.links), len(other.links)) >= CHANNELS_MAX:
+                return False
             connection = Connection(source.index, other.index)
             for host in (source, other):
                 if self.directory is not None and not host.links:

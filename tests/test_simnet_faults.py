@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+import simnet.world
+from node.limits import Limits
 from protocol.events import Effect, EffectDone, Input, Instant, PeerLost
 from protocol.outbox import BEACONS
 from simnet.faults import bounce, crash, hold, partition, release
@@ -234,3 +238,14 @@ def test_lost_peer__is_told_by_an_event_of_its_own() -> None:
     world.run(for_ms=100)
     assert a.core.peers_lost == 1
     assert PeerLost(b.key) == PeerLost(b.key)
+
+
+def test_node__with_as_many_channels_as_a_daemon_has_refuses_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Limits().connections == simnet.world.CHANNELS_MAX
+    monkeypatch.setattr(simnet.world, "CHANNELS_MAX", 3)
+    world = World(PARAMETERS, 1)
+    hosts = [world.add(f"node-{number}", record("arith"), solver(EXPERT)) for number in range(5)]
+    assert [world.connect(host, hosts[0].key) for host in hosts[1:]] == [True, True, True, False]
+    world.dial(hosts[4], hosts[0].key, 7)
+    world.run(for_ms=1_000)
+    assert len(hosts[0].links) == 3
