@@ -271,9 +271,8 @@ Solvers: TypeAlias = Annotated[str, AfterValidator(_pinned)]
 class Scenario(_Part):
     """A whole run. `settle_s` is what the network has to converge in after everything that disturbs it is over.
 
-    Each node knows three of the `bootstraps`. Within `recovers_s` of the end of the last fault questions must have answers again:
-    nodes ask some then, unless the run ends within PROBE_S. The default is what a dead channel takes to be noticed (25 s), and a
-    round of dials.
+    Each node knows three of the `bootstraps`. Within `recovers_s` of that end questions must have answers again: some nodes ask
+    then, unless the run ends within PROBE_S. The default is what a dead channel takes to be noticed (25 s), and a dial or two.
 
     `solvers` says who answers: "statistical" models, what stands in a file ("recorded:FILE"), or the packaged models themselves
     ("models").
