@@ -34,6 +34,8 @@ _GROWS: Final = re.compile(
     r"|\._?(ledger|followed|following|imports|evidence|audit_records|records|openings|batches|acknowledged)\b"
     # What the last step wanted done, which the next one begins anew.
     r"|\._outbox\.effects$"
+    # What was computed, until something changes; bounded by itself.
+    r"|^core\._counted$"
 )
 
 
