@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from protocol import exercises
+from protocol import canonical, exercises
 from protocol.ballot import Commit, Reveal
-from protocol.constants import LIFETIME_MS_MAX, TOKENS_GENERAL, WINDOW_MS_MAX
-from protocol.envelope import open_envelope, seal
+from protocol.capability import Record
+from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX, TOKENS_GENERAL, WINDOW_MS_MAX
+from protocol.envelope import Envelope, open_envelope, seal
 from protocol.errors import RemoteProtocolError
 from protocol.events import Effect, Infer, Input, Instant, MessageReceived, Send
-from protocol.ledger_messages import Entries, Heads
-from protocol.messages import Beacon, Bid
-from protocol.outbox import BEACONS
+from protocol.faults import Fault
+from protocol.identity import SIGNATURE_SIZE
+from protocol.ledger import DOMAIN as ENTRY_DOMAIN
+from protocol.ledger_messages import Entries, Heads, Pull
+from protocol.messages import DIRECT, Beacon, Bid
+from protocol.outbox import BEACONS, RECORDS
+from protocol.schema import Message
 from simnet.draws import Draws
 from simnet.host import Host, Solution
 from simnet.solvers import KINDS, solver
@@ -29,6 +35,11 @@ if TYPE_CHECKING:
     from simnet.world import World
 
 _KEPT_MAX: Final = 64
+_BEACONS_MAX: Final = 512
+# What an accuser and a leech send to each in one turn, and how often a leech names another head.
+_PROOFS: Final = 2
+_AT_ONCE: Final = 8
+_LEECH_US: Final = 20_000_000
 # What follows on another question as closely is taken for an audit.
 _BURST_MS: Final = 300
 # After so many turns an equivocator goes back: its peers have heard of what it wrote by then.
@@ -84,6 +95,14 @@ class Adversary(Host):
         world.ask(self, exercises.generate("arith", 1, self.questions).text)
 
     questions = 0
+
+    def _said(self, effect: Send, message: Message, later_ms: int) -> Send:
+        """The same effect with another message, signed anew and dated so much later."""
+        envelope = open_envelope(effect.data)
+        issued_ms = envelope.issued_ms + later_ms
+        network = self.parameters.network
+        data = seal(self.signer, network, message.TYPE, envelope.to, message.body(), issued_ms, LIFETIME_MS_MAX)
+        return Send(effect.effect, effect.peer, data)
 
 
 class FreeRider(Adversary):
@@ -208,12 +227,18 @@ class Replayer(Adversary):
 
     period_ms = 200
     _heard: tuple[bytes, ...] = ()
+    # Of beacons it keeps more: who was away for a while must not take again what it took before.
+    _beacons: tuple[bytes, ...] = ()
     _lots: Draws | None = None
 
     def take(self, event: Input, now: Instant) -> list[Effect]:
-        """Keep what comes."""
+        """Keep what comes; what comes by gossip it hands on at once, before others have it."""
         if isinstance(event, MessageReceived):
             self._heard = (*self._heard[-_KEPT_MAX:], event.data)
+            if event.source is None and _type_of(event.data) == Beacon.TYPE:
+                self._beacons = (*self._beacons[-_BEACONS_MAX:], event.data)
+                for target in sorted(self.links) if self.begun else ():
+                    self.network.deliver(self, target, event.data)
         return super().take(event, now)
 
     def act(self, world: World) -> None:
@@ -230,6 +255,119 @@ class Replayer(Adversary):
         for each in (data, changed):
             world.deliver(self, target, each)
             world.gossip(self, BEACONS, each)
+        if self._beacons:
+            world.gossip(self, BEACONS, self._beacons[lots.below(len(self._beacons))])
+
+
+class Switcher(Adversary):
+    """Opens another answer than it was bound to."""
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Send) and _type_of(effect.data) == Reveal.TYPE and self.touches(effect.data):
+            reveal = open_envelope(effect.data).message(Reveal)
+            effect = self._said(effect, replace(reveal, answer=None if reveal.answer else "0"), 0)
+        super()._carry_out(effect)
+
+
+class Stutterer(Adversary):
+    """Says everything of a task twice, each time signed anew, so that no replay shows it."""
+
+    def _carry_out(self, effect: Effect) -> None:
+        super()._carry_out(effect)
+        if isinstance(effect, Send) and (kind := DIRECT.get(_type_of(effect.data))) and self.touches(effect.data):
+            super()._carry_out(self._said(effect, open_envelope(effect.data).message(kind), 1))
+
+
+class Accuser(Adversary):
+    """Accuses honest nodes with proofs that prove nothing: two things that one rightly said, or one that it did not say."""
+
+    period_ms = 1_000
+    _pairs: Mapping[str, str] = MappingProxyType(
+        {"award": "awards", "commit_set": "commit_sets", "record": "records", "entry": "equivocation"}
+    )
+    _last: dict[tuple[str, bytes], bytes] | None = None
+    _proofs: tuple[Fault, ...] = ()
+
+    def take(self, event: Input, now: Instant) -> list[Effect]:
+        """Put together what comes from one author."""
+        if self.begun and isinstance(event, MessageReceived):
+            kind = _type_of(event.data)
+            if kind in self._pairs:
+                envelope = open_envelope(event.data)
+                self._pair(kind, envelope.sender, event.data)
+                if kind == Record.TYPE and envelope.sender != self.key:
+                    self._mix(envelope)
+            elif kind == Entries.TYPE:
+                message = open_envelope(event.data).message(Entries)
+                for entry in message.entries[-2:]:
+                    self._pair("entry", message.author, entry)
+        return super().take(event, now)
+
+    def _pair(self, kind: str, author: bytes, data: bytes) -> None:
+        self._last = self._last or {}
+        before = self._last.get((kind, author))
+        self._last[kind, author] = data
+        if before not in (None, data) and author != self.key:
+            self._proofs = (*self._proofs[-_KEPT_MAX:], Fault.of(self._pairs[kind], before or b"", data))
+
+    def _mix(self, envelope: Envelope) -> None:
+        """A record of its own with the number of another's."""
+        record = replace(envelope.message(Record), model="another")
+        data = seal(
+            self.signer, envelope.network, Record.TYPE, RECORDS, record.body(), envelope.issued_ms, RECORD_LIFETIME_MS_MAX
+        )
+        self._proofs = (*self._proofs[-_KEPT_MAX:], Fault.of("records", envelope.data, data))
+
+    def act(self, world: World) -> None:
+        """Tell peers of the latest, on their channels: what gossip carries is checked before it is passed on."""
+        wall_ms, network = WALL_MS + world.now_us // 1_000, self.parameters.network
+        for fault in self._proofs[-_PROOFS:]:
+            for target in sorted(self.links):
+                self.touched += 1
+                data = seal(self.signer, network, Fault.TYPE, target, fault.body(), wall_ms, LIFETIME_MS_MAX)
+                world.deliver(self, target, data)
+        self._proofs = ()
+
+
+class Forger(Adversary):
+    """Hands out its ledger with entries that do not follow the ones before them, each with its own signature."""
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Send) and _type_of(effect.data) == Entries.TYPE and self.touches(effect.data):
+            message = open_envelope(effect.data).message(Entries)
+            if message.author == self.key and message.entries:
+                forged = replace(message, entries=(*message.entries[:-1], self._unlinked(message.entries[-1])))
+                effect = self._said(effect, forged, 0)
+        super()._carry_out(effect)
+
+    def _unlinked(self, data: bytes) -> bytes:
+        fields = canonical.decode(data[SIGNATURE_SIZE:])
+        assert isinstance(fields, dict)
+        payload = canonical.encode(fields | {"previous": hashlib.sha256(data).digest()})
+        return self.signer.sign(ENTRY_DOMAIN + payload) + payload
+
+
+class Leech(Adversary):
+    """Asks for entries far beyond its ration, says to hold many more than it has, and gives none."""
+
+    period_ms = 500
+
+    def take(self, event: Input, now: Instant) -> list[Effect]:
+        """Let pulls fall to the floor."""
+        return [] if self.heard_of(event, (Pull.TYPE,)) else super().take(event, now)
+
+    def act(self, world: World) -> None:
+        """Claim and pull, of the same peers each time."""
+        wall_ms, number = WALL_MS + world.now_us // 1_000, 1_000 + world.now_us // _LEECH_US
+        for target in sorted(self.links)[:2]:
+            self.touched += 1
+            heads = Heads((self.key + number.to_bytes(8, "big") + hashlib.sha256(self.key).digest(),))
+            messages: list[Message] = [heads] if world.now_us // _LEECH_US != (world.now_us - 500_000) // _LEECH_US else []
+            messages += [Pull(target, 0, 1 + each) for each in range(_AT_ONCE)]
+            for message in messages:
+                network = self.parameters.network
+                data = seal(self.signer, network, message.TYPE, target, message.body(), wall_ms, LIFETIME_MS_MAX)
+                world.deliver(self, target, data)
 
 
 HOSTS: Final[Mapping[str, type[Host]]] = MappingProxyType(
@@ -243,5 +381,10 @@ HOSTS: Final[Mapping[str, type[Host]]] = MappingProxyType(
         "equivocator": Equivocator,
         "flooder": Flooder,
         "replayer": Replayer,
+        "switcher": Switcher,
+        "stutterer": Stutterer,
+        "accuser": Accuser,
+        "leech": Leech,
+        "forger": Forger,
     }
 )

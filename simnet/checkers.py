@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final
 
 from protocol.allowance import DAY_MS, HOUR_MS
 from protocol.ballot import Commit
 from protocol.constants import CLOCK_SKEW_MS_MAX, HEADS_EACH_MS
-from protocol.envelope import Envelope, open_envelope
-from protocol.events import Deliver, Effect, Send
+from protocol.envelope import Envelope
+from protocol.events import Deliver, Effect, Persist, Publish, Send
 from protocol.ledger import parse_entry
 from protocol.ledger_messages import Heads
 from protocol.messages import Accept, Award
@@ -24,13 +23,28 @@ from protocol.outcome import OutcomeKind
 from protocol.parameters import Parameters
 from protocol.review import Judgement
 from protocol.verification import verify
+from simnet.bookkeeping import Chains, EvidenceOnce
+from simnet.checking import Checker, Violation
+from simnet.conduct import (
+    Channels,
+    DialsEnd,
+    Founded,
+    Heard,
+    InTime,
+    LeasesExpire,
+    NewestRecord,
+    ProofsTaken,
+    Rations,
+    Recent,
+    Sleeps,
+)
 from simnet.holdings import HOLDINGS
 from simnet.host import Host
+from simnet.oracles import check_receipt
 from simnet.world import WALL_MS, World
 
-Kind = Literal["safety", "liveness"]
-# Enough to see what is wrong; a broken run would find millions.
-VIOLATIONS_MAX: Final = 100
+__all__ = ["Checker", "Violation", "all_checkers"]
+
 # A question ends at its deadline, give or take a wake-up.
 _LATE_US: Final = 1_000_000
 # A head is told within HEADS_EACH_MS, and what it names is pulled in a few round trips.
@@ -39,55 +53,11 @@ _UNDER_WAY_MS: Final = 2 * HEADS_EACH_MS
 _CLOCKS_OFF_MS: Final = 600_000
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """What does not hold: by which checker, when (simulated milliseconds), where, and how."""
-
-    kind: Kind
-    checker: str
-    at_ms: int
-    node: str
-    text: str
-
-
-class Checker(Protocol):
-    """One invariant. `found` holds what broke it."""
-
-    name: str
-    found: list[Violation]
-
-    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
-        """An honest node wants something done."""
-        ...
-
-    def on_end(self, world: World, honest: Sequence[Host]) -> None:
-        """The run is over and has settled."""
-        ...
-
-
-class _Base:
-    kind: Kind = "safety"
-    name = ""
-
-    def __init__(self) -> None:
-        self.found: list[Violation] = []
-
-    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
-        """Nothing to see in single effects."""
-
-    def on_end(self, world: World, honest: Sequence[Host]) -> None:
-        """Nothing to see at the end."""
-
-    def report(self, world: World, host: Host, text: str) -> None:
-        """Note a violation."""
-        if len(self.found) < VIOLATIONS_MAX:
-            self.found.append(Violation(self.kind, self.name, world.now_us // 1_000, host.name, text))
-
-
-class OneOutcome(_Base):
+class OneOutcome(Checker):
     """A question has one outcome, and one that its node lived through has one at all."""
 
     name = "one-outcome"
+    effects = (Deliver,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,10 +78,11 @@ class OneOutcome(_Base):
                     self.report(world, host, f"request {request.hex()} never had an outcome")
 
 
-class Rederives(_Base):
+class Rederives(Checker):
     """Whatever is decided can be derived again from its receipt by who trusts nobody in it: awards, votes, signatures."""
 
     name = "rederives"
+    effects = (Deliver,)
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__()
@@ -125,32 +96,43 @@ class Rederives(_Base):
                 self.report(world, host, f"the receipt of {effect.request.hex()} does not hold: {failure}")
 
 
-class NoSeatTwice(_Base):
+class Follows(Checker):
+    """What a receipt says follows from its messages by the specs, worked out by code that no core shares."""
+
+    name = "follows"
+    effects = (Deliver,)
+
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Look at each receipt."""
+        if isinstance(effect, Deliver) and effect.receipt:
+            wrong = check_receipt(effect.receipt)
+            if wrong is not None:
+                self.report(world, host, f"the receipt of {effect.request.hex()}: {wrong}")
+
+
+class NoSeatTwice(Checker):
     """No bid is awarded twice."""
 
     name = "no-seat-twice"
+    sent = (Award.TYPE,)
 
     def __init__(self) -> None:
         super().__init__()
-        self._awarded: dict[tuple[bytes, bytes], bytes] = {}
+        self._awarded: Recent[tuple[bytes, bytes], bytes] = Recent()
 
-    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+    def on_sent(self, world: World, host: Host, envelope: Envelope) -> None:
         """Look at every award that leaves."""
-        if not isinstance(effect, Send) or b"award" not in effect.data:
-            return
-        envelope = open_envelope(effect.data)
-        if envelope.type != Award.TYPE:
-            return
         award = envelope.message(Award)
-        before = self._awarded.setdefault((host.key, award.bid), envelope.id)
-        if before != envelope.id:
+        if self._awarded.get((host.key, award.bid)) not in (None, envelope.id):
             self.report(world, host, f"bid {award.bid.hex()} was awarded twice")
+        self._awarded.put((host.key, award.bid), envelope.id, world.now_us)
 
 
-class Bounded(_Base):
+class Bounded(Checker):
     """Every node keeps its limits: none of its tables is larger than the constants say."""
 
     name = "bounded"
+    effects = (Deliver,)
 
     def on_effect(self, world: World, host: Host, effect: Effect) -> None:
         """Look at the node while it works."""
@@ -168,21 +150,21 @@ class Bounded(_Base):
                 self.report(world, host, f"has {count(host)} {what}, more than {most}")
 
 
-class Budgets(_Base):
+class Budgets(Checker):
     """Nobody works more for others than its owner allows, over restarts too: so many requests an hour, so many tokens a day."""
 
     name = "budgets"
+    sent = (Accept.TYPE, Commit.TYPE, Judgement.TYPE)
 
     def __init__(self) -> None:
         super().__init__()
         # By host what left it: when, requests, tokens.
         self._spent: dict[int, list[tuple[int, int, int]]] = {}
 
-    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+    def on_sent(self, world: World, host: Host, envelope: Envelope) -> None:
         """Count what is accepted, judged and answered for others."""
-        if not (host.caps.requests_per_hour or host.caps.tokens_per_day) or not isinstance(effect, Send):
+        if not (host.caps.requests_per_hour or host.caps.tokens_per_day):
             return
-        envelope = open_envelope(effect.data)
         requests, tokens = _cost(envelope)
         spent = self._spent.setdefault(host.index, [])
         spent.append((world.now_us // 1_000, requests, tokens))
@@ -207,11 +189,11 @@ def _cost(envelope: Envelope) -> tuple[int, int]:
     return 0, 0
 
 
-class Recovers(_Base):
+class Recovers(Checker):
     """Some time after everything that disturbs is over, a question has an answer: those asked then are in `World.probes`."""
 
     name = "recovers"
-    kind: Kind = "liveness"
+    kind = "liveness"
 
     def on_end(self, world: World, honest: Sequence[Host]) -> None:  # noqa: ARG002  as all checkers
         """Look for what came of them."""
@@ -222,11 +204,11 @@ class Recovers(_Base):
                 self.report(world, host, f"asked {request.hex()} after everything that disturbs was over: {what}")
 
 
-class NoLeaseLost(_Base):
+class NoLeaseLost(Checker):
     """When no node has a question or an audit under way any more, nobody holds a lease."""
 
     name = "no-lease-lost"
-    kind: Kind = "liveness"
+    kind = "liveness"
 
     def on_end(self, world: World, honest: Sequence[Host]) -> None:
         """Nothing may be under way."""
@@ -237,7 +219,7 @@ class NoLeaseLost(_Base):
                 self.report(world, host, f"still holds {host.core.leases} leases")
 
 
-class LedgersConverge(_Base):
+class LedgersConverge(Checker):
     """Who follows an honest node holds its whole ledger, but for what it wrote in the last seconds.
 
     A node follows whoever it has a channel to and knows the record of, as far as it has room (protocol/following.py). While one
@@ -245,7 +227,9 @@ class LedgersConverge(_Base):
     """
 
     name = "ledgers-converge"
-    kind: Kind = "liveness"
+    kind = "liveness"
+    effects = (Send, Publish, Persist)
+    sent = (Heads.TYPE,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,12 +237,15 @@ class LedgersConverge(_Base):
         self._off_us: dict[int, int] = {}
         self._told_us: dict[tuple[int, bytes], int] = {}
 
-    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
-        """Note who is told what while whose clock is off."""
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:  # noqa: ARG002
+        """Note whose clock is off."""
         if abs(host.skew_ms) > CLOCK_SKEW_MS_MAX // 2:
             self._off_us[host.index] = world.now_us
-        if isinstance(effect, Send) and b"heads" in effect.data and open_envelope(effect.data).type == Heads.TYPE:
-            self._told_us[host.index, effect.peer] = world.now_us
+
+    def on_sent(self, world: World, host: Host, envelope: Envelope) -> None:
+        """Note who is told a head."""
+        if isinstance(envelope.to, bytes):
+            self._told_us[host.index, envelope.to] = world.now_us
 
     def _is_owed(self, author: Host, follower: Host) -> bool:
         off_us = max(self._off_us.get(author.index, -1), self._off_us.get(follower.index, -1))
@@ -289,11 +276,11 @@ class LedgersConverge(_Base):
         return known is not None and known.record is not None and core.followed.has_room(author) and not core.is_faulty(author)
 
 
-class FaultsKnown(_Base):
+class FaultsKnown(Checker):
     """What is proven of a node is known to every honest node that has a channel to one who knows it."""
 
     name = "faults-known"
-    kind: Kind = "liveness"
+    kind = "liveness"
 
     def on_end(self, world: World, honest: Sequence[Host]) -> None:
         """Compare what neighbours know of nodes that both have met."""
@@ -303,19 +290,18 @@ class FaultsKnown(_Base):
                 continue
             for accused in host.core.faults.accused():
                 if accused in keys:
-                    self.kind = "safety"
-                    self.report(world, host, f"holds a proof against {world.hosts[accused].name}, which is honest")
-                    self.kind = "liveness"
+                    self.report(world, host, f"holds a proof against {world.hosts[accused].name}, which is honest", "safety")
                 for key in sorted(host.links):
                     other = world.hosts[key]
                     if key in keys and accused in other.core.peers.met() and not other.core.is_faulty(accused):
                         self.report(world, other, f"does not know what {host.name} can prove of {world.hosts[accused].name}")
 
 
-class ForgeriesUnheard(_Base):
+class ForgeriesUnheard(Checker):
     """No bytes that nobody signed reach a decision: what adversaries forged stands in no receipt of an honest node."""
 
     name = "forgeries-unheard"
+    effects = (Deliver,)
 
     def on_effect(self, world: World, host: Host, effect: Effect) -> None:
         """Look for forged envelopes in each receipt."""
@@ -330,6 +316,7 @@ def all_checkers(parameters: Parameters) -> list[Checker]:
     return [
         OneOutcome(),
         Rederives(parameters),
+        Follows(),
         NoSeatTwice(),
         Bounded(),
         Budgets(),
@@ -338,4 +325,16 @@ def all_checkers(parameters: Parameters) -> list[Checker]:
         LedgersConverge(),
         FaultsKnown(),
         ForgeriesUnheard(),
+        Heard(),
+        Channels(),
+        Founded(),
+        ProofsTaken(),
+        LeasesExpire(),
+        Rations(),
+        DialsEnd(),
+        Sleeps(),
+        NewestRecord(),
+        InTime(),
+        Chains(),
+        EvidenceOnce(),
     ]

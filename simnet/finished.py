@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from simnet.checkers import Kind
+from simnet.checking import Kind
 from simnet.record import Count, Record
 from simnet.scenario import ScenarioError
 

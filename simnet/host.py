@@ -137,6 +137,8 @@ class Host:
         self.reachable = True
         # Who runs it, empty if nobody that has a name.
         self.operator = ""
+        # Whether it is none of the adversaries, which no checker holds to anything.
+        self.honest = True
         self.bootstraps: list[bytes] = []
         self.links: dict[bytes, Connection] = {}
         # Peers that had a channel when it went away, and may not know yet.

@@ -10,14 +10,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from protocol.parameters import preset
 from simnet import report, running, toml
-from simnet.checkers import Violation
+from simnet.checkers import all_checkers
+from simnet.checking import Stopped, Violation
 from simnet.draws import Draws
 from simnet.regions import REGIONS
 from simnet.scenario import WHOLE_POLICIES, Policy, Scenario
-from simnet.world import CoreError
+from simnet.world import CoreError, World
 
+# The checker that an error of a core counts as.
+NO_ERROR: Final = "no-error"
 _SHRINKS_MAX: Final = 40
+_FEW: Final = 6
+# A flood is dear to run, and only one of many troubles.
+_SELDOM: Final = {"flooder": 20}
+_DEADLINES_MS: Final = (60_000, 30_000, 10_000, 4_000)
+_MODELS: Final = (
+    ("arith", "lists"),
+    ("generalist",),
+    ("generalist", "arith", "lists", "text", "logic"),
+    ("logic", "generalist"),
+)
 _FAULTS: Final = ("partition", "crash", "gray", "loss", "duplicate", "skew", "eclipse")
 
 
@@ -44,31 +58,46 @@ def settings_of(scenario: Scenario) -> list[str]:
 def drawn(seed: int) -> Scenario:
     """A random scenario."""
     draws = Draws(seed, "hunt")
-    duration_s = 40 + draws.below(80)
+    duration_s, nodes = 25 + draws.below(25), 4 + draws.below(6)
     fields: dict[str, Any] = {
         "about": "drawn by hunt",
-        "nodes": 5 + draws.below(20),
+        "nodes": nodes,
         "duration_s": duration_s,
-        "settle_s": 60,
+        "settle_s": 75,
+        # Whoever asks examines all its peers first, so a run in which all of them ask is a dear one.
+        "recovers_s": 75 if draws.below(6) else 30,
         "join_s": 5,
         "reach": {"open": 7, "nat": 0 if draws.below(3) else 3},
         "directory": bool(draws.below(2)),
+        "bootstraps": 1 + draws.below(2),
         "links": {"jitter_permille": draws.below(500), "loss_permille": draws.below(100) if draws.below(2) else 0},
-        "workload": {"questions_per_minute": 10 + draws.below(120), "askers": 1 + draws.below(5), "from_s": 5},
+        "workload": {
+            "questions_per_minute": 10 + draws.below(80),
+            "askers": 1 + draws.below(2),
+            "from_s": 5,
+            "deadline_ms": _DEADLINES_MS[draws.below(len(_DEADLINES_MS))],
+        },
     }
+    if draws.below(3):
+        # Few kinds of models are often of one weight, and often of two minds.
+        models = _MODELS[draws.below(len(_MODELS))]
+        capped = draws.below(3) == 0
+        fields["population"] = [{"model": model, "requests_per_hour": 5 if capped else 0} for model in models]
     kinds = [kind for kind in _FAULTS if draws.below(3) == 0]
     fields["faults"] = [_fault(kind, duration_s, draws) for kind in kinds for _ in range(1 + draws.below(2))]
-    policies = [policy for policy in get_args(Policy) if draws.below(6) == 0][:3]
+    known, first = get_args(Policy), draws.below(len(get_args(Policy)))
+    policies = [each for each in (*known[first:], *known[:first]) if draws.below(_SELDOM.get(each, 5)) == 0][: nodes // 3]
     fields["adversaries"] = [
         {
             "policy": policy,
-            "share_permille": 50 + draws.below(200),
+            # One each, or two: a share of so few nodes is easily none.
+            "share_permille": -(-1_000 * (1 + draws.below(2) if nodes > _FEW else 1) // nodes),
             **({} if policy in WHOLE_POLICIES else {"lie_permille": 100 + draws.below(901)}),
         }
         for policy in policies
     ]
     if draws.below(3) == 0:
-        fields["churn"] = {"median_session_s": 10 + draws.below(60), "median_absence_s": 5 + draws.below(20), "from_s": 15}
+        fields["churn"] = {"median_session_s": 10 + draws.below(50), "median_absence_s": 5 + draws.below(20), "from_s": 15}
     return Scenario.read(fields, "hunted")
 
 
@@ -78,26 +107,33 @@ def _fault(kind: str, duration_s: int, draws: Draws) -> dict[str, Any]:
     more: dict[str, dict[str, Any]] = {
         "partition": {"regions": [REGIONS[draws.below(len(REGIONS))]], "one_way": bool(draws.below(2))},
         "crash": {
-            "share_permille": 100 + draws.below(500),
+            "share_permille": 300 + draws.below(600),
             "silent": bool(draws.below(2)),
             "loses_writes": bool(draws.below(2)),
         },
-        "gray": {"share_permille": 100 + draws.below(500), "factor": 2 + draws.below(200)},
+        "gray": {"share_permille": 300 + draws.below(600), "factor": 2 + draws.below(200)},
         "loss": {"permille": 10 + draws.below(300), "delay_ms": draws.below(2_000)},
         "duplicate": {"permille": 10 + draws.below(991), "late_ms": draws.below(200_000)},
-        "skew": {"share_permille": 100 + draws.below(500), "up_to_ms": 1_000 + draws.below(60_000)},
+        "skew": {"share_permille": 300 + draws.below(600), "up_to_ms": 1_000 + draws.below(60_000)},
         "eclipse": {},
     }
     return fault | more[kind]
 
 
-def violation_of(scenario: Scenario, seed: int, checker: str | None = None) -> Violation | None:
-    """The first violation of a run, of one checker if it is named; an error that a core raised counts as one."""
+def violation_of(
+    scenario: Scenario, seed: int, checker: str | None = None, progress: Callable[[World], None] | None = None
+) -> Violation | None:
+    """The first violation of a run, which ends there, or that of one checker; an error that a core raised counts as one."""
+    watching = all_checkers(preset(scenario.network))
+    for each in watching:
+        each.stops = checker in (None, each.name)
     try:
-        found = running.run(scenario, seed).violations
+        running.run(scenario, seed, progress, watching)
+    except Stopped as stopped:
+        return stopped.violation
     except CoreError as error:
-        found = (Violation("safety", "no-error", 0, "", str(error)),)
-    return next((each for each in found if checker is None or each.checker == checker), None)
+        return Violation("safety", NO_ERROR, 0, "", str(error)) if checker in (None, NO_ERROR) else None
+    return None
 
 
 def shrunk(found: Found, look: Callable[[Scenario, int, str], Violation | None] = violation_of) -> Found:

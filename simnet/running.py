@@ -33,6 +33,7 @@ from simnet import answerbook, regions
 from simnet.adversaries import HOSTS, Adversary
 from simnet.answerbook import AnswerbookError, Notes, opened, real
 from simnet.checkers import Checker, Violation, all_checkers
+from simnet.checking import Watcher
 from simnet.draws import Draws
 from simnet.faults import partition, release
 from simnet.host import Host, Solver
@@ -225,7 +226,7 @@ def _play(  # noqa: PLR0913  what `run` is given
         _plan_fault(course, fault, number)
     stage(world)
     watching = all_checkers(parameters) if checkers is None else checkers
-    honest = {host.index for host in course.honest}
+    shown = Watcher(world, watching, {host.index for host in course.honest})
     recorder = Recorder(scenario, world, course.hosts, course.honest) if recorded else None
     if recorder is not None:
         world.spread_observer = recorder.on_spread
@@ -235,9 +236,7 @@ def _play(  # noqa: PLR0913  what `run` is given
             watch(world, host, effect)
         if recorder is not None:
             recorder.on_effect(host, effect)
-        if host.index in honest:
-            for checker in watching:
-                checker.on_effect(world, host, effect)
+        shown.on_effect(host, effect)
 
     def look(world: World) -> None:
         if recorder is not None:
@@ -245,7 +244,7 @@ def _play(  # noqa: PLR0913  what `run` is given
         if progress is not None:
             progress(world)
 
-    world.observer = observe
+    world.observer, world.listener = observe, shown.on_input
     begun_s = time.process_time()
     last_us = _US * (scenario.duration_s + scenario.settle_s) if until_ms is None else 1_000 * until_ms
     _run(course, min(last_us, _US * scenario.duration_s), look)
@@ -346,6 +345,7 @@ def _added(course: _Course, index: int, group: Group, part: AdversaryPart | None
     caps = Caps(group.requests_per_hour, group.tokens_per_day)
     host = course.world.add(name, record, solve, caps=caps, region=region, reachable=reachable, kind=made)
     host.operator = (group.operator if part is None else part.operator or part.policy) or ""
+    host.honest = part is None
     if isinstance(host, Adversary) and part is not None:
         host.lie_permille = part.lie_permille
         course.at(_US * part.from_s, host.begin)
@@ -570,7 +570,9 @@ def _probe(course: _Course) -> None:
     askers = sorted((draws.below(_LOTS), host.index) for host in course.honest)[:_PROBES]
     for _, index in askers:
         host = course.hosts[index]
-        offered = {skill for other in course.honest if other is not host for skill in other.record.skills}
+        # Whose owner caps its work may rightly decline.
+        others = [other for other in course.honest if other is not host and other.caps == Caps()]
+        offered = {skill for other in others for skill in other.record.skills}
         skills = sorted(offered.intersection(scenario.workload.skills))
         if skills:
             exercise = exercises.generate(skills[draws.below(len(skills))], 1, draws.below(1 << 62))

@@ -227,11 +227,16 @@ Policy: TypeAlias = Literal[
     "flooder",
     "withholder",
     "replayer",
+    "switcher",
+    "stutterer",
+    "accuser",
+    "leech",
+    "forger",
 ]
 
 
 # Policies that touch all they can, or begin with the run, whatever the file says.
-WHOLE_POLICIES: Final = frozenset({"over-claimer", "equivocator", "flooder", "replayer"})
+WHOLE_POLICIES: Final = frozenset({"over-claimer", "equivocator", "flooder", "replayer", "accuser", "leech"})
 
 
 class Adversary(_Part):

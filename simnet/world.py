@@ -84,8 +84,10 @@ class World:
         # How many hosts are not up.
         self.down = 0
         self.hosts: dict[bytes, Host] = {}
+        # Told of every effect, and of every input after its step and before its effects; neither changes anything.
         self.observer: Callable[[Host, Effect], None] | None = None
         self.spread_observer: Callable[[str, Spread], None] | None = None
+        self.listener: Callable[[Host, Input], None] | None = None
         self.rules: list[Rule] = []
         # What adversaries made up and signed with no key: it may stand in no receipt.
         self.forged: list[bytes] = []
@@ -479,6 +481,8 @@ class World:
         except Exception as error:
             # A core never raises for what came from outside: whatever it is, it is a bug to be shown with its place.
             raise CoreError(f"{host.name} at {self.now_us / 1e6:.6f} s, {type(event).__name__}: {error!r}") from error
+        if self.listener is not None:
+            self.listener(host, event)
         if effects:
             for effect in effects:
                 kind = type(effect)

@@ -96,6 +96,7 @@ NOT_RUN: Final[Mapping[str, str]] = {
     "simnet bench": "measures; test_simnet_cli.py runs it for a small network",
     "simnet run churn --json > churn.json": "simulates twenty minutes of a hundred nodes; test_simnet_cli.py runs smaller ones",
     "simnet report churn.json": "needs that run; test_simnet_report_page.py makes pages of smaller ones",
+    "simnet hunt --planted": "plants what takes minutes to find; test_simnet_planted.py runs its parts",
     "simnet hunt --minutes 5": "looks for faults for as long as it is told; test_simnet_sweep.py runs its parts",
     "make fuzz": "looks for faults for as long as it is told; test_fuzz.py runs each target for a moment",
     **dict.fromkeys(
