@@ -1,6 +1,6 @@
 """`make mutants`: change `protocol` in a hundred places, one at a time, and see whether the tests notice.
 
-    python -m contrib.mutants [--count 100] [--seed 1] [--list] [--again] [--score-min 85]
+    python -m contrib.mutants [--by tests|simnet] [--count 100] [--seed 1] [--list] [--again] [--score-min 85]
 
 The draw is fixed by the seed and the code. Mutants that were killed are remembered in .cache/mutants by what they are; a
 run that was stopped goes on there, and survivors are tried again.
@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from contrib.mutants import running
+from contrib.mutants import running, simulated
 from contrib.mutants.sampling import Mutant, sample
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -82,6 +82,7 @@ def judged(mutants: list[Mutant], *, again: bool) -> list[str]:
 def main(words: list[str]) -> int:
     """The exit code: 0 when enough were killed, 1 when not."""
     parser = argparse.ArgumentParser(prog="python -m contrib.mutants", description="Mutation tests of protocol.")
+    parser.add_argument("--by", choices=("tests", "simnet"), default="tests", help="what is to notice (%(default)s)")
     parser.add_argument("--count", type=int, default=COUNT, help="how many mutants (%(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the draw (%(default)s)")
     parser.add_argument("--list", action="store_true", help="show the draw and run nothing")
@@ -92,6 +93,9 @@ def main(words: list[str]) -> int:
     if chosen.list:
         for mutant in mutants:
             print(f"{mutant.path}:{mutant.line} {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}")
+        return 0
+    if chosen.by == "simnet":
+        print("\n".join(simulated.lines(mutants, simulated.judged(mutants, CACHE, again=chosen.again))))
         return 0
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
     try:
