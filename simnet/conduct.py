@@ -466,20 +466,23 @@ class DialsEnd(Checker):
 
     name = "dials-end"
     effects = (Dial,)
-    inputs = (EffectDone,)
+    inputs = (AddressesChanged, EffectDone)
 
     def __init__(self) -> None:
         super().__init__()
-        self._begun_us: dict[tuple[int, int], int] = {}
+        # By host, for its present life: when each dial began, None once it has ended.
+        self._dials: dict[int, tuple[Guard, dict[int, int | None]]] = {}
 
     def on_effect(self, world: World, host: Host, effect: Effect) -> None:
         """A dial begins."""
         if isinstance(effect, Dial):
-            self._begun_us[host.index, effect.effect] = world.now_us
+            self._of(host)[effect.effect] = world.now_us
 
     def on_input(self, world: World, host: Host, event: Input) -> None:
-        """Look at the table of peers when one ends."""
-        if isinstance(event, EffectDone) and self._begun_us.pop((host.index, event.effect), None) is not None:
+        """Look at the table of peers when one ends; one that begins in the same step is not shown yet."""
+        dials = self._of(host)
+        if isinstance(event, EffectDone) and event.effect in dials:
+            dials[event.effect] = None
             self._look(world, host)
 
     def on_end(self, world: World, honest: Sequence[Host]) -> None:
@@ -488,10 +491,17 @@ class DialsEnd(Checker):
             if host.up:
                 self._look(world, host)
 
+    def _of(self, host: Host) -> dict[int, int | None]:
+        known = self._dials.get(host.index)
+        if known is None or known[0] is not host.life:
+            known = self._dials[host.index] = host.life, {}
+        return known[1]
+
     def _look(self, world: World, host: Host) -> None:
+        dials = self._of(host)
         for key, peer in host.core.peers.all():
-            if peer.dialling is not None:
-                begun_us = self._begun_us.get((host.index, peer.dialling))
+            if peer.dialling in dials:
+                begun_us = dials[peer.dialling]
                 if begun_us is None or begun_us + DIAL_US + _SLACK_US < world.now_us:
                     self.report(world, host, f"still takes a dial of {key.hex()[:8]} to be under way that has ended")
 

@@ -15,7 +15,18 @@ from protocol.ballot import CommitSet, Reveal
 from protocol.capability import Record
 from protocol.constants import LEASE_MS, LEASES_MAX, PULL_TRIES_MAX, PULLS_BURST
 from protocol.envelope import Envelope, open_envelope, seal
-from protocol.events import AddressesChanged, Deliver, Effect, MessageReceived, Persist, Publish, Send, TimerFired
+from protocol.events import (
+    AddressesChanged,
+    Deliver,
+    Dial,
+    Effect,
+    EffectDone,
+    MessageReceived,
+    Persist,
+    Publish,
+    Send,
+    TimerFired,
+)
 from protocol.ledger import parse_entry
 from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import Accept, Award, Beacon, Bid, Cancel
@@ -431,11 +442,23 @@ def test_rations__finds_more_entries_and_pulls_than_there_may_be() -> None:
     assert "sends more entries than one each 100 ms" in shown(Rations(), *[entries] * (PULLS_BURST + 2))[0]
 
 
-def test_dials_end__finds_one_that_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dials_end__finds_one_that_ended_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     world, asker, _ = course()
-    peer = asker.core.peers.get(host_of(world, "b").key)
-    monkeypatch.setattr(peer, "dialling", 77)
-    assert "has ended" in shown(DialsEnd(), at_end=True)[0]
+    other = host_of(world, "b").key
+    monkeypatch.setattr(asker.core.peers.get(other), "dialling", 77)
+    checker = DialsEnd()
+    # One that began in this step was not shown yet.
+    assert shown(checker, at_end=True) == []
+    assert shown(checker, Dial(77, other, ()), at_end=True) == []
+    checker.on_input(world, asker, EffectDone(77, "refused"))
+    assert "that has ended" in checker.found[0].text
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "now_us", world.now_us + 11_000_000)
+        assert len(shown(checker, Dial(77, other, ()))) == 0
+    late = DialsEnd()
+    shown(late, Dial(77, other, ()))
+    monkeypatch.setattr(world, "now_us", world.now_us + 11_000_000)
+    assert "that has ended" in shown(late, at_end=True)[0]
 
 
 def test_newest_record__finds_a_number_that_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
