@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Self
@@ -67,7 +67,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """What a core began with. `steps` can be gone through once."""
+    """What a core began with. `steps` can be gone through once; after them `torn` is what stood behind the last whole one."""
 
     public_key: bytes
     parameters: Parameters
@@ -76,11 +76,18 @@ class Tape:
     origin: Origin
     rows: tuple[tuple[str, bytes, bytes], ...]
     steps: Iterator[Step]
+    _rest: list[int] = field(default_factory=list)
+
+    @property
+    def torn(self) -> int:
+        """How many bytes of a frame were written when the node was killed; it is known once all steps were gone through."""
+        return sum(self._rest)
 
     @classmethod
     def read(cls, data: Iterable[bytes]) -> Self:
         """From the bytes of a file, in pieces of any size; raises `RemoteProtocolError` if they are no tape."""
-        frames = _frames(data)
+        rest: list[int] = []
+        frames = _frames(data, rest)
         try:
             header = _fields(next(frames))
             if header["version"] != VERSION:
@@ -98,12 +105,14 @@ class Tape:
                 Origin(*header["origin"]),
                 tuple(rows),
                 (_step(frame) for frame in frames),
+                rest,
             )
         except (StopIteration, KeyError, TypeError, ValueError) as error:
             raise RemoteProtocolError("encoding", "not a tape, or cut off in its beginning") from error
 
 
-def _frames(data: Iterable[bytes]) -> Iterator[canonical.Value]:
+def _frames(data: Iterable[bytes], rest: list[int]) -> Iterator[canonical.Value]:
+    """The values of whole frames; `rest` gets how much stood behind the last of them."""
     held = b""
     for piece in data:
         held, place = held + piece, 0
@@ -118,6 +127,7 @@ def _frames(data: Iterable[bytes]) -> Iterator[canonical.Value]:
             place = end
         held = held[place:]
     # What is left was being written when its node was killed.
+    rest.append(len(held))
 
 
 def _frame(value: object) -> bytes:

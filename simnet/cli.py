@@ -263,12 +263,13 @@ def _replay(args: argparse.Namespace) -> int:
         played = replay.tape(path, args.until, shown if args.node is not None else None)
         same = played.first is None
         if args.json:
-            print(
-                json.dumps({"peer": played.peer, "steps": played.steps, "effects": played.effects, "differs_at": played.first})
-            )
+            found = {"peer": played.peer, "steps": played.steps, "effects": played.effects, "differs_at": played.first}
+            print(json.dumps({**found, "torn": played.torn}))
         else:
             how = "to the byte as it was taped" if same else f"otherwise from step {played.first} on"
             print(f"{played.peer}: {played.steps} steps, {played.effects} effects, {how}")
+            if played.torn:
+                print(f"its last {played.torn} bytes are a step that was being written when the node was killed")
         return OK if same else FAILED
     digest = replay.run(found, args.until, args.node, shown or (lambda _: None))
     same = digest in (None, found.get("digest"))

@@ -23,12 +23,16 @@ _SHOWN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a tape: how many steps, and the first that this source does otherwise, None if there is none."""
+    """What came of a tape: how many steps, and the first that this source does otherwise, None if there is none.
+
+    `torn` bytes behind the last step are one that was being written when the node was killed.
+    """
 
     peer: str
     steps: int
     effects: int
     first: int | None
+    torn: int
 
 
 def tape(path: Path, until_ms: int | None = None, show: Callable[[str], None] | None = None) -> Played:
@@ -50,7 +54,7 @@ def tape(path: Path, until_ms: int | None = None, show: Callable[[str], None] | 
             steps, effects = steps + 1, effects + len(made)
     except RemoteProtocolError as error:
         raise ScenarioError(f"{path}: {error}") from error
-    return Played(peer_id(found.public_key), steps, effects, first)
+    return Played(peer_id(found.public_key), steps, effects, first, found.torn)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

@@ -122,6 +122,10 @@ def test_tape__of_a_simulated_node_is_gone_through_to_the_byte(tmp_path: Path, c
     assert found["steps"] > 20
     assert cli.main(["replay", str(file), "--until", "3", "--node", "it"]) == cli.OK
     assert "to the byte" in capsys.readouterr().out
+    # A step that was being written when the node was killed is left out, and that is said.
+    file.write_bytes(b"".join([*frames, frames[-1][:9]]))
+    assert cli.main(["replay", str(file)]) == cli.OK
+    assert capsys.readouterr().out.endswith("its last 9 bytes are a step that was being written when the node was killed\n")
     # Something that was drawn otherwise shows from there on.
     last = bytearray(frames[-1])
     last[-2] ^= 1

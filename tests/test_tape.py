@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -83,6 +84,9 @@ def test_tape__cut_off_anywhere_is_read_up_to_there(data: st.DataObject) -> None
     except RemoteProtocolError:
         return
     assert count <= len(list(Tape.read([whole]).steps))
+    # A kill leaves at most one frame that is not whole, and it is told how much of it is there.
+    ends = list(accumulate(map(len, _frames())))
+    assert tape.torn == cut - max(end for end in ends if end <= cut)
 
 
 @given(st.binary(max_size=200))

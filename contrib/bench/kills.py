@@ -25,7 +25,7 @@ _KILL_EXECUTOR_AT = 10
 _KILL_WORKER_AT = 15
 
 
-async def _when_awarded(course: Course) -> str:
+async def when_awarded(course: Course) -> str:
     """The peer id of the first node, other than the asked one, that is offered a seat from now on."""
     async for event in course.asked.client.events():
         if event["event"] == "award" and event["peer"] != course.asked.peer_id:
@@ -34,14 +34,14 @@ async def _when_awarded(course: Course) -> str:
 
 
 async def _kill_executor(course: Course, nodes: list[DevNode]) -> None:
-    victim = await _when_awarded(course)
+    victim = await when_awarded(course)
     node = next(node for node in nodes if node.peer_id == victim)
     os.kill(node.process.pid, signal.SIGKILL)
     print(f"       killed the node {node.role} {victim[-8:]}, which held an award")
 
 
 async def _kill_worker(course: Course, nodes: list[DevNode], workers: dict[str, int]) -> None:
-    victim = await _when_awarded(course)
+    victim = await when_awarded(course)
     os.kill(workers[victim], signal.SIGKILL)
     node = next(node for node in nodes if node.peer_id == victim)
     print(f"       killed the model's process of {node.role} {victim[-8:]}, which held an award")
