@@ -46,7 +46,8 @@ class Spread:
 class Overlay:
     """The meshes of all hosts, by index. Both ends of an edge agree on it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, hop_us: int = HOP_US) -> None:
+        self._hop_us = hop_us
         self._draws = Draws(seed, "overlay")
         self._noise = np.uint64(self._draws.below(1 << 63))
         self._meshes: list[dict[int, None]] = []
@@ -112,6 +113,10 @@ class Overlay:
         """Where a host sends a message: its mesh, or all its connections if it is the `first` to have it."""
         return list(self._links[host] if first else self._meshes[host])
 
+    def degree(self, host: int) -> int:
+        """How many edges of the mesh a host has, 1 if none: somebody sends to it."""
+        return max(1, len(self._meshes[host]))
+
     # --- Spreading
 
     def spread(
@@ -148,7 +153,7 @@ class Overlay:
         self, source: int, known: _Ints, links: Sequence[Sequence[tuple[int, int, int]]], rules: Sequence[Rule]
     ) -> tuple[_Ints, NDArray[np.bool_]]:
         """Delay and loss of the hops from the publisher to its connections."""
-        hop = _Edges(np.full(len(known), source, np.int64), known, self._regions, links, size=0)
+        hop = _Edges(np.full(len(known), source, np.int64), known, self._regions, links, self._hop_us, size=0)
         return hop.drawn(np.uint64(self._count) ^ ~self._noise, rules)
 
     def _spend(self, topic: str, source: int, known: _Ints, now_us: int) -> NDArray[np.bool_]:
@@ -182,7 +187,7 @@ class Overlay:
                     if arrivals[other] < _NEVER and not _blocked(rules, host, other):
                         told_us = (int(arrivals[other]) // HEARTBEAT_US + beat) * HEARTBEAT_US + self._draws.below(HEARTBEAT_US)
                         # Told, asked for, sent.
-                        found[host] = min(found[host], told_us + 3 * (edges.latency(other, host) + HOP_US))
+                        found[host] = min(found[host], told_us + 3 * (edges.latency(other, host) + self._hop_us))
             arrivals = edges.relaxed(np.minimum(arrivals, found), costs)
         return arrivals
 
@@ -195,7 +200,7 @@ class Overlay:
         pairs = [(source, target) for target, mesh in enumerate(self._meshes) for source in mesh]
         sources = np.fromiter((pair[0] for pair in pairs), np.int64, len(pairs))
         targets = np.fromiter((pair[1] for pair in pairs), np.int64, len(pairs))
-        self._edges = _Edges(sources, targets, self._regions, links, size=len(self._meshes))
+        self._edges = _Edges(sources, targets, self._regions, links, self._hop_us, size=len(self._meshes))
         return self._edges
 
 
@@ -212,8 +217,10 @@ class _Edges:
         targets: _Ints,
         regions: Sequence[int],
         links: Sequence[Sequence[tuple[int, int, int]]],
+        hop_us: int,
         size: int,
     ) -> None:
+        self._hop_us = hop_us
         self.sources, self.targets = sources, targets
         of = np.array(regions, np.int64)
         table = np.array(links, np.int64)
@@ -243,7 +250,7 @@ class _Edges:
             loss = np.where(hit, 1_000 if rule.block else np.minimum(1_000, loss + rule.loss_permille), loss)
         jitters = (draws >> np.uint64(32)).astype(np.int64) * (jitter + 1) >> 32
         lost = (draws & np.uint64(0xFFFFFFFF)).astype(np.int64) * 1_000 >> 32 < loss
-        return latency + jitters + HOP_US, lost
+        return latency + jitters + self._hop_us, lost
 
     def relaxed(self, arrivals: _Ints, costs: _Ints) -> _Ints:
         """The earliest arrivals that follow over hops of these costs: shortest paths, by rounds until nothing changes."""

@@ -33,6 +33,7 @@ from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
 from simnet.draws import Stream
 from simnet.links import Connection
+from simnet.machines import Machine
 from simnet.queue import Guard
 
 
@@ -88,6 +89,10 @@ class Network(Protocol):
         """Send to all that the source can reach."""
         ...
 
+    def written(self, host: Host) -> None:
+        """A host waits until the rows of a step are on its disk."""
+        ...
+
     def dial(self, source: Host, target: bytes, effect: int) -> None:
         """Make a connection; a dial that fails is told as the end of its effect."""
         ...
@@ -97,7 +102,8 @@ class Host:
     """A node in the world. `disk` survives a crash, the core does not.
 
     `index`, `region`, `links`, `sequence` and what follows belong to the world: its place there, its channels by peer, how many
-    events it has caused, when its uplink is free, and when it wakes next.
+    events it has caused, when its uplink is free, and when it wakes next. It computes on its `machine`, in no time if it has
+    none; `busy_us` is when it will have done all that came.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  what a world is made of
@@ -133,7 +139,8 @@ class Host:
         self.slow = 1
         # What its owner asked: the life of the host in which it did, and when the question ends.
         self.asked: dict[bytes, tuple[Guard, int]] = {}
-        self.index = self.region = self.sequence = self.free_us = self.published = 0
+        self.index = self.region = self.sequence = self.free_us = self.published = self.busy_us = 0
+        self.machine: Machine | None = None
         self.reachable = True
         # Who runs it, empty if nobody that has a name.
         self.operator = ""
@@ -194,6 +201,8 @@ class Host:
         effects = self.core.step(event, now)
         if self.torn is not None and any(isinstance(effect, Persist) for effect in effects):
             effects, self.broken = self.torn.done(effects), True
+        if self.machine is not None and any(isinstance(effect, Persist) for effect in effects):
+            self.network.written(self)
         for effect in effects:
             self._carry_out(effect)
         return effects

@@ -91,6 +91,15 @@ class Visit(Own):
         self.skill = skill
 
 
+class Computed(Own):
+    """A host has computed what an input takes, which its core sees now."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: Input) -> None:
+        self.event = event
+
+
 class Rejoin(Own):
     """A host without peers tries its bootstrap nodes again."""
 

@@ -26,13 +26,18 @@ UPLOAD_BITS_PER_S: Final = (19_200_000, 20_700_000, 5_800_000, 15_700_000, 10_20
 SHARES: Final = (3_316, 4_998, 90, 1_177, 224, 195)
 
 
-def links(regions: Sequence[str], jitter_permille: int, loss_permille: int, bits_per_s: int | None) -> list[list[Link]]:
-    """The links between these regions, in their order; None takes each region's own rate, 0 has no bound."""
+def links(
+    regions: Sequence[str], jitter_permille: int, loss_permille: int, bits_per_s: int | None, latency_us: int | None = None
+) -> list[list[Link]]:
+    """The links between these regions, in their order; None takes each region's own rate, 0 has no bound.
+
+    `latency_us` one way takes the place of what the map says.
+    """
     places = [REGIONS.index(region) for region in regions]
     return [
         [
             Link(
-                latency_us=(half_us := 500 * ROUND_TRIP_MS[one][other]),
+                latency_us=(half_us := 500 * ROUND_TRIP_MS[one][other] if latency_us is None else latency_us),
                 jitter_us=half_us * jitter_permille // 1_000,
                 loss_permille=loss_permille,
                 bits_per_s=UPLOAD_BITS_PER_S[one] if bits_per_s is None else bits_per_s,

@@ -38,6 +38,7 @@ from simnet.draws import Draws
 from simnet.faults import partition, release
 from simnet.host import Host, Solver
 from simnet.links import Rule
+from simnet.machines import Machine
 from simnet.memory import KEPT, remembering
 from simnet.record import Record as Recorded
 from simnet.recording import Recorder
@@ -57,7 +58,7 @@ from simnet.scenario import (
     Skew,
 )
 from simnet.scenario import Adversary as AdversaryPart
-from simnet.solvers import KINDS, Kind, solver
+from simnet.solvers import HARDWARE, KINDS, Kind, solver
 from simnet.world import World
 
 _US: Final = 1_000_000
@@ -215,8 +216,9 @@ def _play(  # noqa: PLR0913  what `run` is given
 ) -> Result:
     parameters = preset(scenario.network)
     names = sorted(scenario.links.regions)
-    ways = regions.links(names, scenario.links.jitter_permille, scenario.links.loss_permille, scenario.links.bits_per_s)
-    world = World(parameters, seed, links=ways, directory=scenario.directory)
+    of = scenario.links
+    ways = regions.links(names, of.jitter_permille, of.loss_permille, of.bits_per_s, of.latency_us)
+    world = World(parameters, seed, links=ways, directory=scenario.directory, hop_us=of.hop_us)
     source = _source(scenario)
     course = _Course(scenario, seed, world, source)
     _populate(course, names)
@@ -305,6 +307,7 @@ def _populate(course: _Course, names: list[str]) -> None:
     scenario, world = course.scenario, course.world
     draws, known = course.draws("population"), course.draws("bootstraps")
     groups = scenario.population or _DEFAULT_POPULATION
+    shared = Machine(of.share, of.message_us, of.write_us) if (of := scenario.machines).share is not None else None
     bad = [part for part in scenario.adversaries for _ in range(part.share_permille * scenario.nodes // 1_000)]
     for index in range(scenario.nodes):
         # Adversaries are the last ones, so that nobody bootstraps from them.
@@ -313,6 +316,7 @@ def _populate(course: _Course, names: list[str]) -> None:
         region = names.index(_drawn(names, [scenario.links.regions[name] for name in names], draws))
         is_open = index < scenario.bootstraps or draws.below(scenario.reach.open + scenario.reach.nat) < scenario.reach.open
         host = _added(course, index, group, part, region, reachable=is_open)
+        host.machine = shared or _machine(scenario, group.hardware)
         course.hosts.append(host)
         if part is None:
             course.honest.append(host)
@@ -354,6 +358,14 @@ def _added(course: _Course, index: int, group: Group, part: AdversaryPart | None
             for at_us in range(first_us, _US * course.scenario.duration_s, 1_000 * host.period_ms):
                 course.at(at_us, partial(_act, course, host))
     return host
+
+
+def _machine(scenario: Scenario, hardware: str) -> Machine | None:
+    """A core of a node's own, none if nothing is computed."""
+    of, share = scenario.machines, HARDWARE[hardware]
+    if not (of.message_us or of.write_us):
+        return None
+    return Machine(1, of.message_us * share // HARDWARE["laptop"], of.write_us)
 
 
 def _solver(course: _Course, kind: Kind, hardware: str) -> Solver:

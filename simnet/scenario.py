@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from protocol.constants import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX
 from protocol.exercises import ONE_STEP
 from simnet.answerbook import digest
+from simnet.gossip import HOP_US
 from simnet.regions import REGIONS, SHARES
 from simnet.solvers import KINDS, PACKAGED
 
@@ -85,12 +86,17 @@ class Reach(_Part):
 
 
 class Links(_Part):
-    """`regions` by parts; jitter is a share of the latency, on top; `bits_per_s` is what a node can send, 0 without bound."""
+    """`regions` by parts; jitter is a share of the latency, on top; `bits_per_s` is what a node can send, 0 without bound.
+
+    `latency_us`, one way, takes the place of what the map of regions says; a hop of gossip takes `hop_us` more.
+    """
 
     regions: dict[str, Parts] = Field(default_factory=lambda: dict(zip(REGIONS, SHARES, strict=True)))
     jitter_permille: Permille = 100
     loss_permille: Permille = 0
     bits_per_s: Annotated[int, Field(ge=0, le=100_000_000_000)] | None = None
+    latency_us: Annotated[int, Field(ge=0, le=60_000_000)] | None = None
+    hop_us: Annotated[int, Field(ge=0, le=60_000_000)] = HOP_US
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -100,6 +106,17 @@ class Links(_Part):
         if not sum(self.regions.values()):
             raise ValueError("regions have no parts at all")
         return self
+
+
+class Machines(_Part):
+    """What daemons compute and write (simnet/machines.py), 0 being nothing, on a laptop; other hardware as its models.
+
+    Each node has a core of its own, or all `share` so many: then they run on one machine, whatever hardware their models have.
+    """
+
+    message_us: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    write_us: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    share: Annotated[int, Field(ge=1, le=1_024)] | None = None
 
 
 class Churn(_Part):
@@ -297,6 +314,7 @@ class Scenario(_Part):
     solvers: Solvers = "statistical"
     population: tuple[Group, ...] = ()
     links: Links = Links()
+    machines: Machines = Machines()
     churn: Churn | None = None
     workload: Workload = Workload()
     faults: tuple[Fault, ...] = ()

@@ -32,10 +32,10 @@ from protocol.parameters import Parameters
 from protocol.requirement import RequirementMap
 from simnet.directory import ANNOUNCE_MS, LOOK_UP_MS, TICK_MS, Directory
 from simnet.draws import Draws
-from simnet.gossip import Overlay, Spread
+from simnet.gossip import HOP_US, Overlay, Spread
 from simnet.host import Host, Solver, Torn
 from simnet.links import Connection, Link, Rule
-from simnet.queue import Broken, Burst, Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin, Visit
+from simnet.queue import Broken, Burst, Computed, Dead, Dialled, Guard, Mourned, Own, Queue, Rejoin, Visit
 
 # An arbitrary fixed start, so wall times in a run look like dates and never depend on today's.
 WALL_MS: Final = 1_700_000_000_000
@@ -66,7 +66,10 @@ class CoreError(RuntimeError):
 
 
 class World:
-    """Hosts, links, faults and the clock. `link` holds for every pair of hosts, or `links` for each pair of regions."""
+    """Hosts, links, faults and the clock. `link` holds for every pair of hosts, or `links` for each pair of regions.
+
+    `hop_us` is what gossip takes at each hop beyond its link.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class World:
         links: Sequence[Sequence[Link]] | None = None,
         *,
         directory: bool = False,
+        hop_us: int = HOP_US,
     ) -> None:
         self.parameters = parameters
         self.seed = seed
@@ -98,7 +102,7 @@ class World:
         self._ways = [[(way.latency_us, way.jitter_us, way.loss_permille) for way in row] for row in self._links]
         self._requirement_map = RequirementMap(parameters)
         self._queue = Queue()
-        self._overlay = Overlay(seed)
+        self._overlay = Overlay(seed, hop_us)
         self.directory = Directory(seed, lambda one, other: not self._is_cut(one, other)) if directory else None
         self._draws = Draws(seed, "links")
         # A stream of their own: what comes twice changes nothing about what comes.
@@ -121,7 +125,7 @@ class World:
         region: int = 0,
         *,
         reachable: bool = True,
-        kind: type[Host] = Host,
+        kind: Callable[..., Host] = Host,
     ) -> Host:
         """Add a node; it listens at an address that is its name. One that is not `reachable` can be dialled by nobody."""
         host = kind(name, self.seed, self.parameters, record, solver, self, self._requirement_map, skew_ms, caps)
@@ -201,7 +205,7 @@ class World:
         host.mourners = []
         self._overlay.silence(host.index, silent=False)
         host.life = Guard()
-        host.wake_us = None
+        host.wake_us, host.busy_us = None, 0
         host.restart()
         self.after(0, host, AddressesChanged((f"/sim/{host.name}",)))
         self._rejoin(host)
@@ -276,12 +280,17 @@ class World:
                 self._flush()
                 burst = self._burst = Burst(connection, source.index, self.hosts[target].index)
             burst.add(data)
+            if source.machine is not None:
+                # One after the other, as it gets them done.
+                self._flush()
         return True
 
     def gossip(self, source: Host, topic: str, data: bytes) -> None:
         """Spread `data` over the overlay."""
         source.published += 1
-        spread = self._overlay.spread(topic, source.index, self.now_us, self._ways, self.rules)
+        # To one connection after the other: in the mean it leaves when half of them have it.
+        leaves_us = (self.now_us + self._computed_us(source, len(source.links))) // 2
+        spread = self._overlay.spread(topic, source.index, leaves_us, self._ways, self.rules)
         if self.spread_observer is not None:
             self.spread_observer(topic, spread)
         event = MessageReceived(None, data)
@@ -371,6 +380,8 @@ class World:
         connection, source, target, now_us = burst.connection, self._all[burst.source], self._all[burst.target], self.now_us
         way = self._links[source.region][target.region]
         delay_us = way.latency_us + (self._draws.below(way.jitter_us + 1) if way.jitter_us else 0)
+        if source.machine is not None:
+            delay_us += self._computed_us(source, len(burst.data)) - now_us
         loss = way.loss_permille
         for rule in self.rules:
             if rule.holds(source.index, target.index):
@@ -401,6 +412,28 @@ class World:
                 late_us = self._copies.below(rule.late_us + 1)
                 if self._copies.below(_WHOLE) < rule.twice_permille:
                     self._push(time_us + late_us, target, source, event, guard)
+
+    def _computed_us(self, host: Host, messages: int) -> int:
+        """When a host has computed what so many messages take, behind all that came before."""
+        if host.machine is None:
+            return self.now_us
+        host.busy_us = host.machine.done_us(max(self.now_us, host.busy_us), messages)
+        return host.busy_us
+
+    def written(self, host: Host) -> None:
+        """A host waits until the rows of a step are on its disk; what else the step wants comes after that."""
+        assert host.machine is not None
+        host.busy_us = max(self.now_us, host.busy_us) + host.machine.write_us
+
+    def _compute(self, host: Host, event: Input) -> int:
+        """Let a host compute what an input takes; when its core sees it."""
+        if not isinstance(event, MessageReceived):
+            return self._computed_us(host, 0)
+        seen_us = self._computed_us(host, 1)
+        if event.source is None:
+            # Over each edge of the mesh goes a copy, one way or the other: this one was the first.
+            self._computed_us(host, self._overlay.degree(host.index) - 1)
+        return seen_us
 
     def _disconnect(self, one: Host, other: Host) -> None:
         """Both ends forget a channel, and what was on its way over it is lost."""
@@ -461,16 +494,26 @@ class World:
                 for data in event.data:
                     # A step may end the channel, or the host.
                     if guard.open and host.up:
-                        self._give(host, MessageReceived(key, data), now)
+                        self._take_in(host, MessageReceived(key, data), guard, now)
                 continue
             if event is _WAKE:
                 if host.wake_us != time_us:
                     continue  # an earlier deadline has taken its place
                 host.wake_us = None
+            elif isinstance(event, Computed):
+                self._give(host, event.event, now)
+                continue
             elif isinstance(event, Own):
                 self._happen(host, event)
                 self._flush()
                 continue
+            self._take_in(host, event, guard, now)
+
+    def _take_in(self, host: Host, event: Input, guard: Guard, now: Instant) -> None:
+        """One event, at once or when the host has computed what it takes."""
+        if host.machine is not None and (seen_us := self._compute(host, event)) > self.now_us:
+            self._push(seen_us, host, host, Computed(event), guard)
+        else:
             self._give(host, event, now)
 
     def _give(self, host: Host, event: Input, now: Instant) -> None:

@@ -3,8 +3,8 @@
     python -m contrib.bench.tapes [--nodes N] [--questions N] [--seed S] [--json]
 
 Each daemon writes a tape. Questions are asked; half-way one node is killed while it holds an award, and starts again in its
-home with a new tape. Then all are stopped, and a core of this source goes through every tape: it must make of the same inputs the
-very effects that the daemon's core made. Exit code 1 if one differs, or a question ended without an answer.
+home with a new tape. Then all are stopped, and a core of this source goes through every tape: it must make of the same inputs
+the very effects that the daemon's core made. Exit code 1 if one differs, or a question ended without an answer.
 """
 
 from __future__ import annotations
