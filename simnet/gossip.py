@@ -26,7 +26,8 @@ LAZY: Final = 6
 HEARTBEAT_US: Final = 1_000_000
 # Heartbeats for which a message is told of.
 WINDOW: Final = 3
-# From the last byte of a message at a node to the first that it passes on: validation and its queues, measured on loopback.
+# From the last byte of a message at a node to the first that it passes on: validation and its queues, measured on a quiet
+# loopback. On two cores that were full of other work it was 11 to 17 ms (contrib/bench/calibration.py).
 HOP_US: Final = 1_500
 
 _NEVER: Final = np.iinfo(np.int64).max // 4

@@ -2,9 +2,9 @@
 
 A daemon spends nearly all of its time on messages: reading, decrypting, checking, one step of the core, encrypting, writing.
 So a message costs a fixed time of one core wherever it is taken in or sent, by channel or by gossip, and nothing else costs
-any. That it is one cost was measured: CPU time by message of daemons that ask and of daemons that answer differs by a tenth
-(contrib/bench/calibration.py). Rows of a step are on the disk before anything of it leaves, as in the daemon; a host waits
-for that and keeps no core busy. Models compute elsewhere: a solver says how long it takes.
+any. That it is one cost was measured: by message, the CPU time of daemons that ask and of daemons that answer is the same but
+for a tenth either way (contrib/bench/calibration.py). Rows of a step are on the disk before anything of it leaves, as in the
+daemon; a host waits for that and keeps no core busy. Models compute elsewhere: a solver says how long it takes.
 
 A host does one thing at a time, in the order in which things came; of hosts that share cores the first to come is the first
 to be served. Time is integer microseconds.

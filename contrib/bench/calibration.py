@@ -55,12 +55,16 @@ _WRITE_EVERY_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run of daemons: `message_us` is CPU time a message, `audits` are how many and of how many messages."""
+    """A run of daemons: `message_us` is CPU time a message, `audits` are how many and of how many messages.
+
+    `each_us` is that CPU time by daemon: the model has one for all.
+    """
 
     seed: int
     nodes: Sequence[Original]
     observed: Observed
     message_us: int
+    each_us: Sequence[int]
     write_us: int
     audits: tuple[int, int]
     load: dict[str, float]
@@ -89,8 +93,18 @@ async def measured(place: Path, count: int, seed: int, asks: int) -> Measured:
         for number, node in enumerate(nodes)
     ]
     observed = Observed([step for node in read for step in node.steps], count, begin_ms, end_ms)
-    message_us = sum(spent_us) // sum(observed.handled(node.number) for node in read)
-    return Measured(seed, read, observed, message_us, write_us, (audits["tasks"], audits["messages"]), load)
+    handled = [observed.handled(node.number) for node in read]
+    each_us = [own_us // max(1, count) for own_us, count in zip(spent_us, handled, strict=True)]
+    return Measured(
+        seed,
+        read,
+        observed,
+        sum(spent_us) // max(1, sum(handled)),
+        each_us,
+        write_us,
+        (audits["tasks"], audits["messages"]),
+        load,
+    )
 
 
 def _now_ms() -> int:
@@ -150,6 +164,7 @@ def compared(run: Measured, model: Model, own: Model) -> dict[str, Any]:
         "asked": len(run.observed.outcomes),
         "load": run.load,
         "own_model": asdict(own),
+        "message_us_each": list(run.each_us),
         "daemons": {**daemons, "audits_before": run.audits},
         **simulated,
         "agrees": abs(off[QUESTIONS]) <= MESSAGES_OFF_MAX and abs(off["p50_ms"]) <= LATENCY_OFF_MAX,
@@ -174,7 +189,8 @@ def _show(found: dict[str, Any], what: str) -> None:
     load, ways = found["load"], [found["daemons"], found["calibrated"], found["own"]]
     print(f"\n{what}: {found['nodes']} nodes, {found['asked']} questions, seed {found['seed']}")
     print(f"load {load['load']}, {load['cores']} cores {load['busy']:.0%} busy, {load['daemons']:.0%} by the daemons")
-    print(f"in this run {_told(Model(**found['own_model']))}")
+    each_us = found["message_us_each"]
+    print(f"in this run {_told(Model(**found['own_model']))}; by daemon a message cost {min(each_us)} to {max(each_us)} us")
     rows: list[tuple[object, ...]] = [("", "daemons", "simulated", "off", "with its own values", "off")]
 
     def row(told: str, *values: object, name: str = "") -> None:
