@@ -36,7 +36,9 @@ _WORD: Final = re.compile("[a-z\u0080-\U0010ffff]+")
 # things, and one unlike all examples would be taken for free text.
 _EXAMPLES_PER_FAMILY: Final = 72
 # The phrasings of composite questions are long and unlike each other, so fewer tell them apart.
-_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType({"word": 400, "min": 144} | dict.fromkeys(exercises.SKILLS["composite"], 48))
+_EXAMPLES_OF: Final[Mapping[str, int]] = MappingProxyType(
+    {"word": 400, "min": 144} | dict.fromkeys(exercises.SKILLS["composite"], 48)
+)
 # Exercises about any word resemble no stored example of themselves.
 _PATTERNS: Final = MappingProxyType({"text": exercises_text.EXAMPLES, "logic": exercises_logic.EXAMPLES})
 

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 
+import hypothesis
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.capability import GENERAL
@@ -23,7 +24,7 @@ FAMILIES = [(skill, family) for skill in (*ONE_STEP, "composite") for family in 
 
 @settings(max_examples=150)
 @given(st.sampled_from(FAMILIES), st.integers(1, 3), st.integers(0, SEED_MAX))
-@example(("lists", "min"), 3, 2_500_283_493_932_824)
+@hypothesis.example(("lists", "min"), 3, 2_500_283_493_932_824)
 def test_exercise__finds_its_own_skill(which: tuple[str, str], difficulty: int, seed: int) -> None:
     skill, family = which
     assert requirement_of(generate(skill, difficulty, seed, family).text).skill == skill
