@@ -204,8 +204,8 @@ BUGS: Final = (
     Bug(
         "ration-not-spent",
         "protocol.peers",
-        "return self._peers[key].pulls.spend(self._outbox.now.mono_ms)",
-        "return self._peers[key].pulls.due_ms <= self._outbox.now.mono_ms",
+        "return self._peers[key].ration(of).spend(self._outbox.now.mono_ms)",
+        "return self._peers[key].ration(of).due_ms <= self._outbox.now.mono_ms",
         "a peer is given entries at its ration, and no more",
     ),
     Bug(
