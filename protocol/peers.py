@@ -36,6 +36,7 @@ from protocol.constants import (
     HEADS_MS,
     JOIN_MS,
     LOST_MAX,
+    LOST_PROBE_MS,
     LOST_TOGETHER_MS,
     PEER_SAVE_AGAIN_MS,
     PEER_SAVE_DELAY_MS,
@@ -146,6 +147,7 @@ class PeerTable:
         self._dials: dict[int, bytes] = {}
         # When the channel to whom ended, latest last.
         self._lost: dict[bytes, int] = {}
+        self._probe_at_ms: int | None = None
         self._look_ms = 0
         self._budget = DialBudget()
         self._next_dial_ms: int | None = None
@@ -259,6 +261,8 @@ class PeerTable:
         self._lost[key] = self._outbox.now.mono_ms
         if len(self._lost) > LOST_MAX:
             del self._lost[next(iter(self._lost))]
+        if self._probe_at_ms is None:
+            self._plan_probe()
         self._mark_unsaved(key, peer)
         self._wait(peer)
         if not self._connected:
@@ -273,6 +277,21 @@ class PeerTable:
             peer = self._peers[other]
             if abs(other_lost_ms - lost_ms) <= LOST_TOGETHER_MS and peer.backoff_ms > DIAL_BACKOFF_MS_MIN:
                 peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, now_ms
+
+    def _plan_probe(self) -> None:
+        lot = int.from_bytes(self._entropy(4), "big")
+        self._probe_at_ms = self._outbox.now.mono_ms + LOST_PROBE_MS // 2 + (lot * LOST_PROBE_MS >> 32)
+
+    def _probe(self) -> None:
+        """Try one of those that were lost and wait for long, by lot."""
+        self._probe_at_ms = None
+        lost = [self._peers[key] for key in self._lost]
+        waiting = [peer for peer in lost if peer.dialling is None and peer.backoff_ms > DIAL_BACKOFF_MS_MAX]
+        if waiting:
+            waiting[int.from_bytes(self._entropy(4), "big") % len(waiting)].dial_at_ms = self._outbox.now.mono_ms
+            self._schedule(self._outbox.now.mono_ms)
+        if lost:
+            self._plan_probe()
 
     def learn(self, envelope: Envelope, data: bytes, source: bytes | None) -> bool:
         """Take in a record; whether it is news: the same one again is no fault, an older one raises `RemoteProtocolError`."""
@@ -341,13 +360,16 @@ class PeerTable:
 
     def deadline_ms(self) -> int | None:
         """When `advance` has something to do."""
-        return min((due for due in (self._next_dial_ms, self._save_at_ms) if due is not None), default=None)
+        parts = self._next_dial_ms, self._save_at_ms, self._probe_at_ms
+        return min((due for due in parts if due is not None), default=None)
 
     def advance(self) -> None:
         """Dial who is due, up to the target number of connections, and write down who was met."""
         now_ms = self._outbox.now.mono_ms
         if self._save_at_ms is not None and self._save_at_ms <= now_ms:
             self._save()
+        if self._probe_at_ms is not None and self._probe_at_ms <= now_ms:
+            self._probe()
         if self._next_dial_ms is not None and self._next_dial_ms <= now_ms:
             self._next_dial_ms = None
             # A look goes through the whole table: whoever fills it must not also say when.
