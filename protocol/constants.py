@@ -83,7 +83,7 @@ CONNECTIONS_AGAIN_MAX: Final = 128
 LOST_TOGETHER_MS: Final = 60_000
 # One of them is tried each time that this is over, give or take half of it by lot, once they wait longer: those that were lost
 # together back off together, and could all be waiting when the way is free again.
-LOST_PROBE_MS: Final = 60_000
+LOST_PROBE_MS: Final = 30_000
 # Up to this share of a wait is added by lot, or all nodes would come back to a restarted one in the same instant.
 DIAL_JITTER_SHARE: Final = 4
 # Dials under way, and those of peers that one source named and nobody has met: what one source makes up cannot keep the
