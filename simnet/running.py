@@ -152,7 +152,7 @@ class _Course:
     def share(self, permille: int, purpose: str) -> list[Host]:
         """So much of the honest nodes, by lot; the first ones, which others bootstrap from, stay out of it."""
         draws = self.draws(purpose)
-        lots = sorted((draws.below(_LOTS), host.index) for host in self.honest[self.scenario.bootstraps :])
+        lots = sorted((draws.below(_LOTS), host.index) for host in self.honest[self.scenario.first :])
         return [self.hosts[index] for _, index in lots[: permille * len(self.honest) // 1_000]]
 
     def victims(self, fault: Crash | Gray | Skew, purpose: str) -> list[Host]:
@@ -314,13 +314,13 @@ def _populate(course: _Course, names: list[str]) -> None:
         part = bad[index - scenario.nodes + len(bad)] if index >= scenario.nodes - len(bad) else None
         group = _drawn(groups, [group.parts for group in groups], draws)
         region = names.index(_drawn(names, [scenario.links.regions[name] for name in names], draws))
-        is_open = index < scenario.bootstraps or draws.below(scenario.reach.open + scenario.reach.nat) < scenario.reach.open
+        is_open = index < scenario.first or draws.below(scenario.reach.open + scenario.reach.nat) < scenario.reach.open
         host = _added(course, index, group, part, region, reachable=is_open)
         host.machine = shared or _machine(scenario, group.hardware)
         course.hosts.append(host)
         if part is None:
             course.honest.append(host)
-        others = [each for each in course.hosts[: scenario.bootstraps] if each is not host]
+        others = [each for each in course.hosts[: scenario.first] if each is not host]
         if len(others) > _BOOTSTRAPS_KNOWN:
             chosen: dict[int, Host] = {}
             while len(chosen) < _BOOTSTRAPS_KNOWN:

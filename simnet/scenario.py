@@ -33,6 +33,8 @@ PROBE_S: Final = 10
 RECORDED: Final = "recorded"
 _PINNED: Final = re.compile(r"#[0-9a-f]{64}$")
 _WHOLE: Final = 1_000
+_BOOTSTRAPS_LEAST: Final = 3
+_NODES_PER_BOOTSTRAP: Final = 32
 
 Permille: TypeAlias = Annotated[int, Field(ge=0, le=1_000)]
 Seconds: TypeAlias = Annotated[int, Field(ge=0, le=HOURS_MAX * 3_600)]
@@ -293,8 +295,9 @@ Solvers: TypeAlias = Annotated[str, AfterValidator(_pinned)]
 class Scenario(_Part):
     """A whole run. `settle_s` is what the network has to converge in after everything that disturbs it is over.
 
-    Each node knows three of the `bootstraps`. Within `recovers_s` of that end questions must have answers again: some nodes ask
-    then, unless the run ends within PROBE_S. The default is what a dead channel takes to be noticed (25 s), and a dial or two.
+    Each node knows three of the `bootstraps`; 0 are three, or one for each 32 nodes, so that all find room. Within `recovers_s`
+    of that end questions must have answers again: some nodes ask then, unless the run ends within PROBE_S. The default is what
+    a dead channel takes to be noticed (25 s), and a dial or two.
 
     `solvers` says who answers: "statistical" models, what stands in a file ("recorded:FILE"), or the packaged models themselves
     ("models").
@@ -308,7 +311,7 @@ class Scenario(_Part):
     settle_s: Seconds = 60
     recovers_s: Seconds = 30
     join_s: Seconds = 10
-    bootstraps: Annotated[int, Field(ge=1, le=10_000)] = 3
+    bootstraps: Annotated[int, Field(ge=0, le=10_000)] = 0
     reach: Reach = Reach()
     directory: bool = False
     solvers: Solvers = "statistical"
@@ -319,6 +322,11 @@ class Scenario(_Part):
     workload: Workload = Workload()
     faults: tuple[Fault, ...] = ()
     adversaries: tuple[Adversary, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """How many nodes, the first ones, others bootstrap from."""
+        return self.bootstraps or max(_BOOTSTRAPS_LEAST, self.nodes // _NODES_PER_BOOTSTRAP)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

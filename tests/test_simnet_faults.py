@@ -11,6 +11,7 @@ from protocol.outbox import BEACONS
 from simnet.faults import bounce, crash, hold, partition, release
 from simnet.host import Host
 from simnet.links import Link, Rule
+from simnet.scenario import Scenario
 from simnet.world import DEAD_US, World
 from tests.support import EXPERT, PARAMETERS, exercise, record, solver
 
@@ -249,3 +250,10 @@ def test_node__with_as_many_channels_as_a_daemon_has_refuses_more(monkeypatch: p
     world.dial(hosts[4], hosts[0].key, 7)
     world.run(for_ms=1_000)
     assert len(hosts[0].links) == 3
+
+
+def test_large_network__has_bootstrap_nodes_enough_for_everybody_to_join() -> None:
+    for nodes in (2, 100, 1_000, 100_000):
+        scenario = Scenario.load("baseline").changed([f"nodes={nodes}"])
+        assert 3 * nodes / scenario.first < simnet.world.CHANNELS_MAX
+    assert Scenario.load("baseline").changed(["nodes=1000", "bootstraps=2"]).first == 2
