@@ -573,5 +573,7 @@ class InTime(Checker):
         begun_us = world.now_us - 1_000 * effect.outcome.latency_ms
         if out_us is None or len(self._full_us.get(host.index, ())) == BEACONS_BURST - BEACONS_SPARE:
             return
+        if effect.outcome.plans:
+            return  # its plans were asked for first
         if out_us - begun_us > 1_000 * CALIBRATION_MS_MAX + _SLACK_US:
             self.report(world, host, f"a question went out {(out_us - begun_us) // 1_000} ms after it was asked")
