@@ -323,6 +323,9 @@ FOLLOW_MS: Final = 100
 FOLLOW_BURST: Final = 128
 # Whoever had to wait is looked at again after this; a pull that is not answered is sent again, so often.
 FOLLOW_LOOK_MS: Final = 500
+# While another one gives an author's entries the author itself is not asked, but for no longer than this: who gives them may be
+# slow, or want nobody to have them.
+FOLLOW_PATIENCE_MS: Final = 2_000
 PULL_MS_MAX: Final = 5_000
 PULL_TRIES_MAX: Final = 3
 
@@ -424,6 +427,7 @@ assert 2 * SNAPSHOT_EVERY < FOLLOWED_ENTRIES_MAX
 assert ENTRY_SIZE_MAX < FOLLOWED_BYTES_MAX < FOLLOWED_BYTES_TOTAL_MAX
 assert PULL_MS < FOLLOW_AUTHOR_MS
 assert FOLLOW_AUTHOR_BURST < PULLS_BURST
+assert FOLLOW_LOOK_MS < FOLLOW_PATIENCE_MS < PULL_MS_MAX
 assert LEDGER_RESTORE_WAIT_MS < PULL_MS_MAX * PULL_TRIES_MAX < LEDGER_RESTORE_MS_MAX
 assert FAULT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert FAULTS_SHARED_MAX <= FAULTS_BURST

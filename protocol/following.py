@@ -16,6 +16,7 @@ from protocol.constants import (
     FOLLOW_BURST,
     FOLLOW_LOOK_MS,
     FOLLOW_MS,
+    FOLLOW_PATIENCE_MS,
     FOLLOWED_ENTRIES_MAX,
     HEADS_AGAIN_MS_MAX,
     HEADS_AGAIN_MS_MIN,
@@ -84,6 +85,8 @@ class Following:
         self._pulls: dict[bytes, _UnderWay] = {}
         self._budget = Bucket(FOLLOW_MS, FOLLOW_BURST)
         self._look_at_ms: int | None = None
+        # Since when an author that holds more is not asked because others give its entries.
+        self._deferred: dict[bytes, int] = {}
         self._met_at_ms: int | None = None
         self._adopted_at_ms = 0
         self._told: int = -1
@@ -113,6 +116,7 @@ class Following:
         """The channel ended."""
         self._tellers.pop(peer, None)
         self._pulls.pop(peer, None)
+        self._deferred.pop(peer, None)
 
     def want(self, author: bytes | None) -> None:
         """The owner wants what there is now: of `author` from everybody, or of each connected peer from itself."""
@@ -131,7 +135,7 @@ class Following:
             raise RemoteProtocolError("rate", "more heads than a ledger can have")
         for author, number, entry in message.unpacked():
             chain = self._chain(author)
-            if chain is not None or author == envelope.sender:
+            if chain is not None or author == envelope.sender or self._table.is_connected(author):
                 self._claim(teller, envelope.sender, author, chain, number, entry)
         teller.tries = 0
         self._next(envelope.sender)
@@ -146,8 +150,8 @@ class Following:
     def _claim(self, teller: _Teller, sender: bytes, author: bytes, chain: Chain | None, number: int, entry: bytes) -> None:
         if author == sender:
             teller.claims[author] = number
-        elif chain is not None and number >= chain.next and (author in teller.claims or len(teller.claims) < HEADS_MAX):
-            # Of others only what is followed here and more than is held: everybody tells everybody of dozens.
+        elif (chain is None or number >= chain.next) and (author in teller.claims or len(teller.claims) < HEADS_MAX):
+            # Of others only what is or may be followed here, and more than is held: everybody tells everybody of dozens.
             teller.claims[author] = number
         known = None if chain is None else chain.id_of(number)
         if known is not None and known != entry:
@@ -170,11 +174,17 @@ class Following:
             raise RemoteProtocolError("late", "entries that were not asked for")
         del self._pulls[envelope.sender]
         teller.tries = 0
+        before = self._chain(message.author)
+        held = 0 if before is None else before.next
         try:
             if not message.entries:
                 self._no_more(teller, message.author)
             for number, data in enumerate(message.entries, message.first):
                 self._take(teller, message.author, number, data)
+            after = self._chain(message.author)
+            if message.author in teller.wanted and (after is None or after.next == held):
+                # What the owner wants cannot be taken: of a faulty author, or of one for whom there is no room.
+                teller.wanted.remove(message.author)
         except RemoteProtocolError:
             self._no_more(teller, message.author)
             raise
@@ -276,6 +286,11 @@ class Following:
         if coming:
             self._look(self._outbox.now.mono_ms + FOLLOW_LOOK_MS)
             behind -= coming
+        if peer not in coming:
+            if peer not in behind:
+                self._deferred.pop(peer, None)
+        elif self._is_overdue(peer):
+            behind.add(peer)
         if peer in behind and known is not None and known.record is not None and self._followed.has_room(peer):
             return peer
         return min((author for author in behind if self._followed.get(author) is not None), default=None)
@@ -288,6 +303,11 @@ class Following:
         late_ms = self._outbox.now.mono_ms + PULL_MS_MAX - FOLLOW_LOOK_MS
         return {pull.author for pull in self._pulls.values() if pull.due_ms > late_ms}
 
+    def _is_overdue(self, author: bytes) -> bool:
+        """Whether an author was long enough not asked because others give its entries; so until it says to hold no more."""
+        now_ms = self._outbox.now.mono_ms
+        return now_ms - self._deferred.setdefault(author, now_ms) >= FOLLOW_PATIENCE_MS
+
     def _is_behind(self, teller: _Teller, author: bytes) -> bool:
         """Whether the peer says to hold more of `author` than we do."""
         number = teller.claims.get(author, -1)
@@ -296,7 +316,7 @@ class Following:
 
     def _from(self, teller: _Teller, author: bytes) -> int:
         """The entry to go on with; with a new author far ahead, a snapshot that leaves as much as is kept."""
-        chain = self._followed.get(author)
+        chain = self._chain(author)
         if chain is not None:
             return chain.next
         number = teller.claims.get(author, 0)

@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from protocol.canonical import Value
 from protocol.constants import (
     FOLLOW_AUTHOR_MS,
+    FOLLOW_LOOK_MS,
+    FOLLOW_PATIENCE_MS,
     FOLLOWED_MAX,
     HEADS_AGAIN_MS_MAX,
     HEADS_AGAIN_MS_MIN,
@@ -238,6 +240,60 @@ def test_messages_of_ledgers__of_a_peer_without_a_channel_are_refused() -> None:
     for message in (Heads(()), Pull(bytes(32), 0, 1), answer(stranger, [])):
         bench.step(MessageReceived(None, bench.sealed(stranger, message)))
     assert bench.core.rejected["unconnected"] == 3
+
+
+def test_teller_that_gives_one_entry_at_a_time__keeps_nobody_from_asking_the_author() -> None:
+    bench, (author, slow) = Bench(), peers(2)
+    bench.join(author)
+    bench.join(slow)
+    entries = ledger(100, author)
+    bench.hear(slow, told(entries[-1:]))
+    # The author tells of its first one, so that its ledger is followed; what comes then the slow one says to hold first.
+    bench.hear(author, told(entries[:1]))
+    bench.hear(author, answer(author, entries[:1]))
+    bench.hear(slow, told(entries[-1:]))
+    bench.hear(author, told(entries[-1:]))
+    asked, pulls, end_ms = 0, sent(bench.effects, Pull), bench.mono_ms + FOLLOW_PATIENCE_MS + 3 * FOLLOW_LOOK_MS
+    while bench.mono_ms < end_ms:
+        pulls = sent(bench.wait(FOLLOW_LOOK_MS - 50), Pull)
+        asked += sum(envelope.to == author.public_key for envelope, _ in pulls)
+        chain = bench.core.followed.get(author.public_key)
+        assert chain is not None
+        bench.hear(slow, answer(author, entries[chain.next : chain.next + 1], chain.next))
+    assert asked >= 1
+
+
+def test_tellers_that_never_answer__keep_nobody_from_asking_the_author() -> None:
+    bench, (*stalling, author) = Bench(), sorted(peers(13), key=lambda peer: peer.public_key)
+    for peer in (*stalling, author):
+        bench.join(peer)
+    entries = ledger(5, author)
+    bench.hear(author, told(entries[:1]))
+    bench.hear(author, answer(author, entries[:1]))
+    for peer in stalling:
+        bench.hear(peer, told(entries[-1:]))
+    mark = len(bench.effects)
+    bench.hear(author, told(entries[-1:]))
+    for _ in range(4):
+        # Each time that they say it again they are believed anew.
+        bench.wait(FOLLOW_PATIENCE_MS // 4 + FOLLOW_LOOK_MS)
+        for peer in stalling:
+            bench.hear(peer, told(entries[-1:]))
+    assert any(envelope.to == author.public_key for envelope, _ in sent(bench.effects[mark:], Pull))
+
+
+def test_wanted_ledger__of_which_nothing_more_can_be_taken_is_asked_for_once() -> None:
+    bench, (author, other) = Bench(), peers(2)
+    bench.join(other)
+    own_entries = [bench.core.ledger.chain.get(number) for number in range(bench.core.ledger.chain.next)]
+    for wanted, entries in ((bench.core.me, own_entries), (author.public_key, [])):
+        effects, pulls = bench.step(LedgersWanted(wanted)), 0
+        while (found := sent(effects, Pull)) and pulls < 10:
+            pulls += len(found)
+            first = found[-1][1].first
+            effects = bench.hear(other, Entries(wanted, first, tuple(data for data in entries[first:] if data is not None)))
+        assert pulls <= 2
+        assert not bench.core.following.busy
 
 
 def test_pull_without_answer__is_sent_again_and_then_given_up() -> None:
