@@ -179,6 +179,10 @@ class Core:
         self._take(event)
         if self._idle and not self._outbox.effects and (self._due_ms is None or self._due_ms > now.mono_ms):
             # What was refused or known changed nothing, so there is nothing to look for: a flood costs its signatures alone.
+            # But a head that came with it may have to be looked at later.
+            look_ms = self.following.look_at_ms
+            if look_ms is not None and (self._due_ms is None or look_ms < self._due_ms):
+                self._due_ms = look_ms
             return self._outbox.effects
         self._drain()
         self._advance()

@@ -84,7 +84,8 @@ class Following:
         self._tellers: dict[bytes, _Teller] = {}
         self._pulls: dict[bytes, _UnderWay] = {}
         self._budget = Bucket(FOLLOW_MS, FOLLOW_BURST)
-        self._look_at_ms: int | None = None
+        # When what had to wait is looked at again.
+        self.look_at_ms: int | None = None
         # Since when an author that holds more is not asked because others give its entries.
         self._deferred: dict[bytes, int] = {}
         self._met_at_ms: int | None = None
@@ -336,8 +337,8 @@ class Following:
     def deadline_ms(self) -> int | None:
         """When `advance` has something to do."""
         due = [pull.due_ms for pull in self._pulls.values()]
-        if self._look_at_ms is not None:
-            due.append(self._look_at_ms)
+        if self.look_at_ms is not None:
+            due.append(self.look_at_ms)
         if self._met_at_ms is not None and not self._own.ready:
             due.append(self._release_at_ms(self._met_at_ms))
         if self._own.chain.head is not None and self._tellers:
@@ -349,8 +350,8 @@ class Following:
         now_ms = self._outbox.now.mono_ms
         for peer in sorted(peer for peer, pull in self._pulls.items() if pull.due_ms <= now_ms):
             self._give_up(peer)
-        if self._look_at_ms is not None and self._look_at_ms <= now_ms:
-            self._look_at_ms = None
+        if self.look_at_ms is not None and self.look_at_ms <= now_ms:
+            self.look_at_ms = None
             for peer in sorted(self._tellers):
                 self._next(peer)
         self._release()
@@ -396,4 +397,4 @@ class Following:
             self._outbox.send(peer, Heads((pack_head(head),)))
 
     def _look(self, mono_ms: int) -> None:
-        self._look_at_ms = mono_ms if self._look_at_ms is None else min(self._look_at_ms, mono_ms)
+        self.look_at_ms = mono_ms if self.look_at_ms is None else min(self.look_at_ms, mono_ms)

@@ -183,6 +183,10 @@ class PeerTable:
         """To whom there is, or was, a channel."""
         return frozenset(key for key, peer in self._peers.items() if peer.meeting is not None)
 
+    def lost(self) -> frozenset[bytes]:
+        """Whose channel ended, of those that are dialled again whatever the number of connections."""
+        return frozenset(self._lost)
+
     def offering(self, skill: str) -> list[bytes]:
         """Connected peers whose record offers `skill`, sorted."""
         found = self._offering.get(skill)
@@ -254,13 +258,16 @@ class PeerTable:
         peer.connected = False
         self._set_connected(key, connected=False)
         if peer.record is None and not peer.hint:
-            # It never said who it is: there is nothing to keep, and such as it could fill the table.
+            # It never said who it is: there is nothing to keep, and such as it could fill the table. But its place is free.
             del self._peers[key]
+            self._schedule(self._outbox.now.mono_ms)
+            if not self._connected:
+                self._begin_anew()
             return
         peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
         self._lost[key] = self._outbox.now.mono_ms
         if len(self._lost) > LOST_MAX:
-            del self._lost[next(iter(self._lost))]
+            del self._lost[min(self._lost, key=self._worth_finding)]
         if self._probe_at_ms is None:
             self._plan_probe()
         self._mark_unsaved(key, peer)
@@ -277,6 +284,12 @@ class PeerTable:
             peer = self._peers[other]
             if abs(other_lost_ms - lost_ms) <= LOST_TOGETHER_MS and peer.backoff_ms > DIAL_BACKOFF_MS_MIN:
                 peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, now_ms
+
+    def _worth_finding(self, key: bytes) -> tuple[bool, int, int]:
+        """Of those that were lost, fresh keys go first: they cost nothing, and could displace everybody else."""
+        meeting = self._peers[key].meeting
+        assert meeting is not None
+        return key in self._evidenced(), meeting.days, -meeting.first_ms
 
     def _plan_probe(self) -> None:
         lot = int.from_bytes(self._entropy(4), "big")

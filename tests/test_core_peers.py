@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from protocol.capability import Record
 from protocol.constants import (
     CLOCK_SKEW_MS_MAX,
+    CONNECTIONS_AGAIN_MAX,
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
     DIAL_DELAY_MS,
     DIAL_JITTER_SHARE,
     LIFETIME_MS_MAX,
+    LOST_MAX,
     LOST_TOGETHER_MS,
     RECORD_REFRESH_MS,
     SEATS_DEFAULT,
@@ -137,6 +139,39 @@ def test_lost_peers__are_dialled_by_a_node_with_enough_others_and_called_when_on
     bench.step(PeerLost(later.public_key))
     effects = bench.step(PeerConnected(lost[0].public_key)) + bench.wait(100)
     assert {dial.peer for dial in dials(effects)} == {peer.public_key for peer in lost[1:]}
+
+
+def test_end_of_a_nameless_channel__leaves_room_for_those_that_were_lost() -> None:
+    bench = Bench()
+    named, nameless = peers(4), peers(CONNECTIONS_AGAIN_MAX, "nameless")
+    for number, peer in enumerate(named):
+        bench.hear(peer, newer(record("arith"), 5, f"/sim/{number}"))
+        bench.step(PeerConnected(peer.public_key))
+    for peer in nameless:
+        bench.step(PeerConnected(peer.public_key))
+    for peer in named:
+        bench.step(PeerLost(peer.public_key))
+    assert not dials(bench.wait(2 * DIAL_BACKOFF_MS_MIN))
+    mark = len(bench.effects)
+    for peer in nameless:
+        bench.step(PeerLost(peer.public_key))
+    bench.wait(100)
+    assert {dial.peer for dial in dials(bench.effects[mark:])} == {peer.public_key for peer in named}
+
+
+def test_lost_peers__are_not_displaced_by_fresh_keys_that_come_and_go() -> None:
+    bench = Bench()
+    (lost, *others), fresh = peers(CONNECTIONS_TARGET + 3), peers(LOST_MAX + 5, "fresh")
+    for number, peer in enumerate((lost, *others)):
+        bench.hear(peer, newer(record("arith"), 5, f"/sim/{number}"))
+        bench.step(PeerConnected(peer.public_key))
+    bench.step(PeerLost(lost.public_key))
+    for number, peer in enumerate(fresh):
+        bench.step(PeerConnected(peer.public_key), 1_000)
+        bench.hear(peer, newer(record("arith"), 5, f"/sim/fresh-{number}"))
+        bench.step(PeerLost(peer.public_key))
+    assert lost.public_key in bench.core.peers.lost()
+    assert len(bench.core.peers.lost()) == LOST_MAX
 
 
 def test_dial__backs_off_and_starts_again_after_a_connection() -> None:
