@@ -331,11 +331,11 @@ class Core:
             case RequestMade() | AuditsWanted() | LedgersWanted() | ProofShown() | Paused():
                 self._serve(event)
             case AddressesChanged():
-                self.peers.own_addresses = event.addresses
+                self.peers.dialling.own_addresses = event.addresses
                 self._own.moved(event.addresses)
             case EffectDone():
                 if not self._execution.on_effect_done(event):
-                    self.peers.dial_failed(event.effect)
+                    self.peers.dialling.on_failed(event.effect)
 
     def _serve(self, event: RequestMade | AuditsWanted | LedgersWanted | ProofShown | Paused) -> None:
         """What the owner wants."""

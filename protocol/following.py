@@ -283,15 +283,14 @@ class Following:
         known = self._table.get(peer)
         # What it tells of is mostly held already, so that is looked at first.
         behind = {author for author in teller.claims if self._is_behind(teller, author)}
+        if peer not in behind:
+            self._deferred.pop(peer, None)
         coming = behind & self._coming()
+        if peer in coming and self._is_overdue(peer):
+            coming.remove(peer)
         if coming:
             self._look(self._outbox.now.mono_ms + FOLLOW_LOOK_MS)
             behind -= coming
-        if peer not in coming:
-            if peer not in behind:
-                self._deferred.pop(peer, None)
-        elif self._is_overdue(peer):
-            behind.add(peer)
         if peer in behind and known is not None and known.record is not None and self._followed.has_room(peer):
             return peer
         return min((author for author in behind if self._followed.get(author) is not None), default=None)

@@ -1,4 +1,4 @@
-"""The peers this node knows: their records, who is connected, whom to dial next, and whom to remember.
+"""The peers this node knows: their records, who is connected, and whom to remember.
 
 Three kinds, and each may displace only its like or less: peers that are connected or have evidence here; peers that were
 met, whose addresses are saved and outlive a restart; and strangers, of whom others handed over a record. A fresh key costs
@@ -9,112 +9,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from heapq import nsmallest
-from typing import Final
 
-from protocol.addresses import DialBudget, host_of, worth_dialling
+from protocol.addresses import host_of
 from protocol.capability import Record
 from protocol.constants import (
-    BEACON_MS,
-    BEACON_SHARE_BURST,
-    BEACON_SHARE_MS,
-    BEACONS_BURST,
     CLOCK_SKEW_MS_MAX,
-    CONNECTIONS_AGAIN_MAX,
-    CONNECTIONS_TARGET,
-    DIAL_BACKOFF_GONE_MS_MAX,
-    DIAL_BACKOFF_MS_MAX,
-    DIAL_BACKOFF_MS_MIN,
-    DIAL_DELAY_MS,
-    DIAL_JITTER_SHARE,
-    DIALS_AT_ONCE_MAX,
-    DIALS_PER_SOURCE_MAX,
-    FAULT_MS,
-    FAULTS_BURST,
-    HEADS_BURST,
-    HEADS_MS,
     JOIN_MS,
-    LOST_MAX,
-    LOST_PROBE_MS,
-    LOST_TOGETHER_MS,
     PEER_SAVE_AGAIN_MS,
     PEER_SAVE_DELAY_MS,
     PEER_SAVED_MS_MAX,
     PEERS_MAX,
-    PEERS_PER_LOOK_MS,
     PEERS_SAVED_MAX,
-    PULL_MS,
-    PULLS_BURST,
-    RECORD_LIFETIME_MS_MAX,
-    RECORD_MS,
-    RECORDS_BURST,
     RECORDS_SHARED_MAX,
     STRANGER_MS,
     STRANGERS_GOSSIPED_MAX,
     STRANGERS_PER_SOURCE_MAX,
 )
+from protocol.dialling import Dialling
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
-from protocol.events import Dial, Persist, Send
+from protocol.events import Persist, Send
 from protocol.meeting import Meeting
 from protocol.outbox import Outbox
+from protocol.peer import Peer
 from protocol.rates import Bucket
-
-# What one peer may send of each: one more in so many milliseconds, and how many at once.
-RATIONS: Final = {
-    "beacons": (BEACON_MS, BEACONS_BURST),
-    "beacons_share": (BEACON_SHARE_MS, BEACON_SHARE_BURST),
-    "records": (RECORD_MS, RECORDS_BURST),
-    "heads": (HEADS_MS, HEADS_BURST),
-    "pulls": (PULL_MS, PULLS_BURST),
-    "strangers": (STRANGER_MS, STRANGERS_PER_SOURCE_MAX),
-    "faults": (FAULT_MS, FAULTS_BURST),
-}
-
-
-@dataclass(slots=True)
-class Peer:
-    """What is known of one peer. `record_data` is its signed envelope, to be handed on as it is.
-
-    `tried` says whether it was ever connected or a dial ended: until then it may be about to join. `source` is who named
-    it first, None for gossip. `hint` are addresses from an earlier run: to dial, and nothing else. `floor` is the `sequence` of
-    the record that named them, while what its author said before may still hold.
-    """
-
-    source: bytes | None = None
-    record: Record | None = None
-    record_data: bytes = b""
-    record_expires_ms: int = 0
-    connected: bool = False
-    tried: bool = False
-    dialling: int | None = None
-    dialled: tuple[str, ...] = ()
-    backoff_ms: int = DIAL_BACKOFF_MS_MIN
-    dial_at_ms: int = 0
-    meeting: Meeting | None = None
-    hint: tuple[str, ...] = ()
-    floor: int = -1
-    saved_at_ms: int = 0
-    # Made when they are first spent: most peers are strangers, and never spend any.
-    rations: dict[str, Bucket] = field(default_factory=dict)
-
-    def ration(self, of: str) -> Bucket:
-        """What it may send of this, one of `RATIONS`."""
-        found = self.rations.get(of)
-        if found is None:
-            found = self.rations[of] = Bucket(*RATIONS[of])
-        return found
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where it says that it is, or said in an earlier run."""
-        return self.record.addresses if self.record is not None else self.hint
-
-    @property
-    def sequence(self) -> int:
-        """That of its latest record, which no older one may follow; below all of them if none is known."""
-        return self.record.sequence if self.record is not None else self.floor
 
 
 class PeerTable:
@@ -143,17 +62,9 @@ class PeerTable:
         self.version = 0
         self._connected_sorted: list[bytes] | None = None
         self._offering: dict[str, list[bytes]] = {}
-        # Whom each dial is for, by effect.
-        self._dials: dict[int, bytes] = {}
-        # When the channel to whom ended, latest last.
-        self._lost: dict[bytes, int] = {}
-        self._probe_at_ms: int | None = None
-        self._look_ms = 0
-        self._budget = DialBudget()
-        self._next_dial_ms: int | None = None
+        self.dialling = Dialling(outbox, entropy, self._peers, self._connected, evidenced, self._changed)
         self._unsaved: set[bytes] = set()
         self._save_at_ms: int | None = None
-        self.own_addresses: tuple[str, ...] = ()
         self.joined_at_ms = 0
         self._gossiped = Bucket(STRANGER_MS, STRANGERS_GOSSIPED_MAX)
 
@@ -182,10 +93,6 @@ class PeerTable:
     def met(self) -> frozenset[bytes]:
         """To whom there is, or was, a channel."""
         return frozenset(key for key, peer in self._peers.items() if peer.meeting is not None)
-
-    def lost(self) -> frozenset[bytes]:
-        """Whose channel ended, of those that are dialled again whatever the number of connections."""
-        return frozenset(self._lost)
 
     def offering(self, skill: str) -> list[bytes]:
         """Connected peers whose record offers `skill`, sorted."""
@@ -224,17 +131,11 @@ class PeerTable:
             peer = self._peers[key] = Peer(source=key)
         elif peer.meeting is None:
             self._count_unmet(peer.source, -1)
-        if len(peer.dialled) == 1:
-            # Of several nobody knows which one led there, and the others may be a third party's.
-            self._budget.refund(peer.dialled[0])
-        self._end_dial(peer)
-        peer.connected, peer.tried, peer.dialled = True, True, ()
+        peer.connected, peer.tried = True, True
         self._set_connected(key, connected=True)
-        peer.backoff_ms = DIAL_BACKOFF_MS_MIN
-        self._call_lost_with(key)
+        self.dialling.on_connected(key, peer)
         peer.meeting = Meeting.again(peer.meeting, now.wall_ms)
         self._mark_unsaved(key, peer)
-        self._schedule(now.mono_ms)
         self._outbox.emit(Send(self._outbox.number(), key, own_record))
         if not is_told:
             self._introduce(key)
@@ -260,51 +161,11 @@ class PeerTable:
         if peer.record is None and not peer.hint:
             # It never said who it is: there is nothing to keep, and such as it could fill the table. But its place is free.
             del self._peers[key]
-            self._schedule(self._outbox.now.mono_ms)
-            if not self._connected:
-                self._begin_anew()
-            return
-        peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
-        self._lost[key] = self._outbox.now.mono_ms
-        if len(self._lost) > LOST_MAX:
-            del self._lost[min(self._lost, key=self._worth_finding)]
-        if self._probe_at_ms is None:
-            self._plan_probe()
-        self._mark_unsaved(key, peer)
-        self._wait(peer)
-        if not self._connected:
-            self._begin_anew()
-
-    def _call_lost_with(self, key: bytes) -> None:
-        """One that was lost is back: those that were lost at the same time probably are as well."""
-        lost_ms, now_ms = self._lost.pop(key, None), self._outbox.now.mono_ms
-        if lost_ms is None:
-            return
-        for other, other_lost_ms in self._lost.items():
-            peer = self._peers[other]
-            if abs(other_lost_ms - lost_ms) <= LOST_TOGETHER_MS and peer.backoff_ms > DIAL_BACKOFF_MS_MIN:
-                peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, now_ms
-
-    def _worth_finding(self, key: bytes) -> tuple[bool, int, int]:
-        """Of those that were lost, fresh keys go first: they cost nothing, and could displace everybody else."""
-        meeting = self._peers[key].meeting
-        assert meeting is not None
-        return key in self._evidenced(), meeting.days, -meeting.first_ms
-
-    def _plan_probe(self) -> None:
-        lot = int.from_bytes(self._entropy(4), "big")
-        self._probe_at_ms = self._outbox.now.mono_ms + LOST_PROBE_MS // 2 + (lot * LOST_PROBE_MS >> 32)
-
-    def _probe(self) -> None:
-        """Try one of those that were lost and wait for long, by lot."""
-        self._probe_at_ms = None
-        lost = [self._peers[key] for key in self._lost]
-        waiting = [peer for peer in lost if peer.dialling is None and peer.backoff_ms > DIAL_BACKOFF_MS_MAX]
-        if waiting:
-            waiting[int.from_bytes(self._entropy(4), "big") % len(waiting)].dial_at_ms = self._outbox.now.mono_ms
-            self._schedule(self._outbox.now.mono_ms)
-        if lost:
-            self._plan_probe()
+        else:
+            peer.meeting = Meeting.again(peer.meeting, self._outbox.now.wall_ms)
+            self._mark_unsaved(key, peer)
+            self.dialling.on_lost(key, peer)
+        self.dialling.on_room()
 
     def learn(self, envelope: Envelope, data: bytes, source: bytes | None) -> bool:
         """Take in a record; whether it is news: the same one again is no fault, an older one raises `RemoteProtocolError`."""
@@ -333,32 +194,8 @@ class PeerTable:
             if moved or self._outbox.now.wall_ms >= peer.saved_at_ms + PEER_SAVE_AGAIN_MS:
                 self._mark_unsaved(key, peer)
         elif peer.dialling is None:
-            if peer.backoff_ms > DIAL_BACKOFF_MS_MAX:
-                peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, 0  # it was gone, and lives
-            # Both ends learn of each other at the same time; the smaller key dials at once, the other only if that failed.
-            delay_ms = 0 if self._outbox.me < key else DIAL_DELAY_MS
-            peer.dial_at_ms = max(peer.dial_at_ms, self._outbox.now.mono_ms + delay_ms)
-            self._schedule(peer.dial_at_ms)
+            self.dialling.on_record(key, peer)
         return True
-
-    def dial_failed(self, effect: int) -> bool:
-        """Double the backoff of the peer that effect `effect` dialled; whether there was one."""
-        if effect not in self._dials:
-            return False
-        peer = self._peers[self._dials[effect]]
-        self._end_dial(peer)
-        peer.dialled, peer.tried = (), True
-        self._changed()
-        self._wait(peer)
-        gone = peer.record_expires_ms <= self._outbox.now.wall_ms and bool(self._connected)
-        peer.backoff_ms = min(2 * peer.backoff_ms, DIAL_BACKOFF_GONE_MS_MAX if gone else DIAL_BACKOFF_MS_MAX)
-        self._schedule(self._outbox.now.mono_ms)  # another one may have waited for this dial to end
-        return True
-
-    def _end_dial(self, peer: Peer) -> None:
-        if peer.dialling is not None:
-            del self._dials[peer.dialling]
-            peer.dialling = None
 
     def _changed(self) -> None:
         self.version += 1
@@ -373,91 +210,13 @@ class PeerTable:
 
     def deadline_ms(self) -> int | None:
         """When `advance` has something to do."""
-        parts = self._next_dial_ms, self._save_at_ms, self._probe_at_ms
-        return min((due for due in parts if due is not None), default=None)
+        return min((due for due in (self.dialling.deadline_ms(), self._save_at_ms) if due is not None), default=None)
 
     def advance(self) -> None:
-        """Dial who is due, up to the target number of connections, and write down who was met."""
-        now_ms = self._outbox.now.mono_ms
-        if self._save_at_ms is not None and self._save_at_ms <= now_ms:
+        """Write down who was met, and dial who is due."""
+        if self._save_at_ms is not None and self._save_at_ms <= self._outbox.now.mono_ms:
             self._save()
-        if self._probe_at_ms is not None and self._probe_at_ms <= now_ms:
-            self._probe()
-        if self._next_dial_ms is not None and self._next_dial_ms <= now_ms:
-            self._next_dial_ms = None
-            # A look goes through the whole table: whoever fills it must not also say when.
-            self._look_ms = now_ms + len(self._peers) // PEERS_PER_LOOK_MS
-            self._dial()
-
-    def _dial(self) -> None:
-        now_ms, busy = self._outbox.now.mono_ms, len(self._connected) + len(self._dials)
-        whom, free = self._peers.items(), min(CONNECTIONS_TARGET - busy, DIALS_AT_ONCE_MAX - len(self._dials))
-        if busy >= CONNECTIONS_TARGET and self._lost:
-            whom = {key: self._peers[key] for key in self._lost}.items()
-            free = min(CONNECTIONS_AGAIN_MAX - busy, DIALS_PER_SOURCE_MAX - len(self._dials))
-        # The end of a connection or of a dial schedules the next look.
-        if free <= 0:
-            return
-        waiting = [
-            item for item in whom if not item[1].connected and item[1].dialling is None and self._dialable(item[1])
-        ]  # fmt: skip
-        under_way = Counter(peer.source for peer in map(self._peers.__getitem__, self._dials.values()) if peer.meeting is None)
-        for key, peer in sorted((item for item in waiting if item[1].dial_at_ms <= now_ms), key=_whom_first):
-            if free <= 0:
-                return
-            if peer.meeting is not None or under_way[peer.source] < DIALS_PER_SOURCE_MAX:
-                begun = self._begin(key, peer)
-                free -= begun
-                under_way[peer.source] += begun and peer.meeting is None
-        later_ms = min((peer.dial_at_ms for _, peer in waiting if peer.dial_at_ms > now_ms), default=None)
-        if later_ms is not None and free > 0:
-            self._schedule(later_ms)
-
-    def _begin(self, key: bytes, peer: Peer) -> bool:
-        """Dial those of a peer's addresses that may be tried now, else look again when one may."""
-        now_ms = self._outbox.now.mono_ms
-        worth = worth_dialling(peer.addresses, self.own_addresses)
-        found = tuple(address for address in worth if self._budget.due_ms(address, now_ms) <= now_ms)
-        if not found:
-            # Nowhere to go from here, until it says another address; or not yet.
-            again_ms = [self._budget.due_ms(address, now_ms) for address in worth]
-            peer.dial_at_ms = min(again_ms, default=now_ms + DIAL_BACKOFF_MS_MAX)
-            peer.tried = True
-            self._changed()
-            self._schedule(peer.dial_at_ms)
-            return False
-        for address in found:
-            self._budget.spend(address, now_ms)
-        peer.dialling, peer.dialled = self._outbox.number(), found
-        self._dials[peer.dialling] = key
-        self._outbox.emit(Dial(peer.dialling, key, found))
-        return True
-
-    def _dialable(self, peer: Peer) -> bool:
-        wall_ms = self._outbox.now.wall_ms
-        if not peer.addresses:
-            return False
-        if peer.record_expires_ms > wall_ms - RECORD_LIFETIME_MS_MAX:
-            return True
-        return peer.meeting is not None and peer.meeting.last_ms > wall_ms - PEER_SAVED_MS_MAX
-
-    def _wait(self, peer: Peer) -> None:
-        lot = int.from_bytes(self._entropy(4), "big")
-        jitter_ms = lot * (peer.backoff_ms // DIAL_JITTER_SHARE) >> 32
-        peer.dial_at_ms = self._outbox.now.mono_ms + peer.backoff_ms + jitter_ms
-        self._schedule(peer.dial_at_ms)
-
-    def _begin_anew(self) -> None:
-        """No peer is left: whoever was met is dialled as after a start, however long it did not answer."""
-        now_ms = self._outbox.now.mono_ms
-        for peer in self._peers.values():
-            if peer.meeting is not None and peer.backoff_ms > DIAL_BACKOFF_MS_MIN:
-                peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, now_ms
-                self._schedule(now_ms)
-
-    def _schedule(self, mono_ms: int) -> None:
-        mono_ms = max(mono_ms, self._look_ms)
-        self._next_dial_ms = mono_ms if self._next_dial_ms is None else min(self._next_dial_ms, mono_ms)
+        self.dialling.advance()
 
     # --- Bounds
 
@@ -515,8 +274,7 @@ class PeerTable:
 
     def _drop(self, key: bytes) -> None:
         peer = self._peers.pop(key)
-        self._end_dial(peer)
-        self._lost.pop(key, None)
+        self.dialling.forget(key, peer)
         if peer.meeting is None:
             self._count_unmet(peer.source, -1)
         self._set_connected(key, connected=False)
@@ -554,7 +312,7 @@ class PeerTable:
         floor = record.sequence if envelope.expires_ms > now.wall_ms - CLOCK_SKEW_MS_MAX else -1
         self._peers[key] = peer = Peer(source=key, record_data=data, meeting=meeting, hint=record.addresses, floor=floor)
         peer.saved_at_ms = meeting.last_ms or 1
-        self._schedule(now.mono_ms)
+        self.dialling.on_room()
         return True
 
     def _mark_unsaved(self, key: bytes, peer: Peer) -> None:
@@ -575,6 +333,7 @@ class PeerTable:
                 self._outbox.emit(Persist("peers", key, None))
             if not peer.connected:
                 # No better than somebody that another one named: so met peers beyond the bound fill no table.
+                self.dialling.let_go(key)
                 peer.meeting, peer.source = None, None
                 self._count_unmet(None, 1)
         for key in sorted(self._unsaved & kept):
@@ -583,11 +342,3 @@ class PeerTable:
             peer.saved_at_ms = self._outbox.now.wall_ms
             self._outbox.emit(Persist("peers", key, peer.meeting.saved(peer.record_data)))
         self._unsaved.clear()
-
-
-def _whom_first(item: tuple[bytes, Peer]) -> tuple[object, ...]:
-    """Who was met last and on most days first, then strangers by how often they failed."""
-    key, peer = item
-    if peer.meeting is not None:
-        return False, -peer.meeting.last_day, -peer.meeting.days, -peer.meeting.last_ms, key
-    return True, peer.backoff_ms, 0, 0, key

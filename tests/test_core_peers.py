@@ -20,6 +20,8 @@ from protocol.constants import (
     LIFETIME_MS_MAX,
     LOST_MAX,
     LOST_TOGETHER_MS,
+    PEER_SAVE_DELAY_MS,
+    PEERS_SAVED_MAX,
     RECORD_REFRESH_MS,
     SEATS_DEFAULT,
     WATERMARK_STEP_MS,
@@ -170,8 +172,26 @@ def test_lost_peers__are_not_displaced_by_fresh_keys_that_come_and_go() -> None:
         bench.step(PeerConnected(peer.public_key), 1_000)
         bench.hear(peer, newer(record("arith"), 5, f"/sim/fresh-{number}"))
         bench.step(PeerLost(peer.public_key))
-    assert lost.public_key in bench.core.peers.lost()
-    assert len(bench.core.peers.lost()) == LOST_MAX
+    assert lost.public_key in bench.core.peers.dialling.lost()
+    assert len(bench.core.peers.dialling.lost()) == LOST_MAX
+
+
+def test_peers_that_come_and_go__beyond_what_is_saved_are_lost_no_more() -> None:
+    bench = Bench()
+    for number, peer in enumerate(peers(PEERS_SAVED_MAX + LOST_MAX)):
+        # The first share a host, and so are the first that are not saved.
+        address = f"/ip4/1.2.3.4/tcp/{4000 + number}" if number < LOST_MAX else f"/sim/{number}"
+        bench.step(PeerConnected(peer.public_key), 100)
+        bench.hear(peer, newer(record("arith"), 5, address))
+        bench.step(PeerLost(peer.public_key))
+    bench.wait(PEER_SAVE_DELAY_MS)
+    lost = bench.core.peers.dialling.lost()
+    assert len(lost) <= LOST_MAX
+    assert lost <= bench.core.peers.met()
+    bench.step(PeerConnected(STRANGER.public_key))
+    bench.hear(STRANGER, newer(record("arith"), 5, "/sim/stranger"))
+    bench.step(PeerLost(STRANGER.public_key))
+    assert STRANGER.public_key in bench.core.peers.dialling.lost()
 
 
 def test_dial__backs_off_and_starts_again_after_a_connection() -> None:

@@ -343,7 +343,7 @@ def test_source_that_names_dead_addresses__does_not_hold_up_the_others() -> None
 
 def test_record_that_names_no_place_from_here__is_not_dialled_and_costs_no_timer() -> None:
     bench = Bench()
-    bench.core.peers.own_addresses = ("/ip4/8.8.8.8/tcp/4101/p2p/A",)
+    bench.core.peers.dialling.own_addresses = ("/ip4/8.8.8.8/tcp/4101/p2p/A",)
     told(bench, None, STRANGER, replace(at("/ip4/127.0.0.1/tcp/22"), sequence=7))
     assert not dials(bench.wait(600_000))
     assert [effect.peer for effect in bench.step(PeerConnected(STRANGER.public_key)) if isinstance(effect, Send)]

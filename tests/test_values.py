@@ -20,7 +20,7 @@ _STATE: Final = {
     "following._Teller",
     "following._UnderWay",
     "leases.Lease",
-    "peers.Peer",
+    "peer.Peer",
     "planning.Course",
     "planning.Planned",
     "rates.Bucket",

@@ -1,0 +1,82 @@
+"""One peer: what is known of it, and what it may send (specs/05-capability.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.capability import Record
+from protocol.constants import (
+    BEACON_MS,
+    BEACON_SHARE_BURST,
+    BEACON_SHARE_MS,
+    BEACONS_BURST,
+    DIAL_BACKOFF_MS_MIN,
+    FAULT_MS,
+    FAULTS_BURST,
+    HEADS_BURST,
+    HEADS_MS,
+    PULL_MS,
+    PULLS_BURST,
+    RECORD_MS,
+    RECORDS_BURST,
+    STRANGER_MS,
+    STRANGERS_PER_SOURCE_MAX,
+)
+from protocol.meeting import Meeting
+from protocol.rates import Bucket
+
+# What one peer may send of each: one more in so many milliseconds, and how many at once.
+RATIONS: Final = {
+    "beacons": (BEACON_MS, BEACONS_BURST),
+    "beacons_share": (BEACON_SHARE_MS, BEACON_SHARE_BURST),
+    "records": (RECORD_MS, RECORDS_BURST),
+    "heads": (HEADS_MS, HEADS_BURST),
+    "pulls": (PULL_MS, PULLS_BURST),
+    "strangers": (STRANGER_MS, STRANGERS_PER_SOURCE_MAX),
+    "faults": (FAULT_MS, FAULTS_BURST),
+}
+
+
+@dataclass(slots=True)
+class Peer:
+    """What is known of one peer. `record_data` is its signed envelope, to be handed on as it is.
+
+    `tried` says whether it was ever connected or a dial ended: until then it may be about to join. `source` is who named
+    it first, None for gossip. `hint` are addresses from an earlier run: to dial, and nothing else. `floor` is the `sequence` of
+    the record that named them, while what its author said before may still hold.
+    """
+
+    source: bytes | None = None
+    record: Record | None = None
+    record_data: bytes = b""
+    record_expires_ms: int = 0
+    connected: bool = False
+    tried: bool = False
+    dialling: int | None = None
+    dialled: tuple[str, ...] = ()
+    backoff_ms: int = DIAL_BACKOFF_MS_MIN
+    dial_at_ms: int = 0
+    meeting: Meeting | None = None
+    hint: tuple[str, ...] = ()
+    floor: int = -1
+    saved_at_ms: int = 0
+    # Made when they are first spent: most peers are strangers, and never spend any.
+    rations: dict[str, Bucket] = field(default_factory=dict)
+
+    def ration(self, of: str) -> Bucket:
+        """What it may send of this, one of `RATIONS`."""
+        found = self.rations.get(of)
+        if found is None:
+            found = self.rations[of] = Bucket(*RATIONS[of])
+        return found
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it says that it is, or said in an earlier run."""
+        return self.record.addresses if self.record is not None else self.hint
+
+    @property
+    def sequence(self) -> int:
+        """That of its latest record, which no older one may follow; below all of them if none is known."""
+        return self.record.sequence if self.record is not None else self.floor
