@@ -39,7 +39,7 @@ from simnet.solvers import KINDS
 from simnet.world import WALL_MS, World
 
 if TYPE_CHECKING:
-    from simnet.running import Asked
+    from simnet.course import Asked
 
 _MS: Final = 1_000
 # Quarter octaves from a millisecond to some minutes.
