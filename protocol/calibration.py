@@ -62,6 +62,8 @@ class Calibration:
 
     def deadline_ms(self) -> int | None:
         """When `advance` has something to do."""
+        if not self.wanted and not len(self._requester):
+            return None
         waiting = [task.begun_mono_ms for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
         if self._is_held_back() and (waiting or self.wanted):
             return self._beacons.due_ms
@@ -76,6 +78,8 @@ class Calibration:
 
     def advance(self) -> None:
         """Begin audits that are due, and open the questions that have waited for enough."""
+        if not self.wanted and not len(self._requester):
+            return
         self._begin_audits()
         waiting = [task for task in self._requester.tasks() if task.phase is Phase.CALIBRATING]
         if not waiting or self._is_held_back():

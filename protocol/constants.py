@@ -68,6 +68,12 @@ PEERS_MAX: Final = 1_024
 RECORDS_SHARED_MAX: Final = 64
 # Up to this many known candidates a beacon is gossiped to all, so this many connections are worth having.
 CONNECTIONS_TARGET: Final = 64
+# A newcomer makes so many at once, which gossip and a first question need; further ones, to peers that it never met, one after
+# the other: if thousands join at the same time, each connection costs both ends some milliseconds of a processor.
+CONNECTIONS_SOON: Final = 8
+CALM_MS: Final = 2_000
+# A dial across the world takes less; one that takes longer counts no more among those that newcomers begin at once.
+DIAL_SLOW_MS: Final = 1_000
 # Two nodes hear of each other at the same moment; the one that waits dials only if the other has not got through by then.
 DIAL_DELAY_MS: Final = 200
 # A node that meets its first peer waits this long for the records of the others before it takes those it knows for all.
@@ -387,7 +393,8 @@ assert TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
 assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
 assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
-assert DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
+assert CONNECTIONS_SOON < DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET
+assert DIAL_DELAY_MS < DIAL_SLOW_MS < CALM_MS
 assert CONNECTIONS_TARGET < CONNECTIONS_AGAIN_MAX
 assert RECORD_MS < RECORD_REFRESH_MS
 assert TASKS_MAX <= BEACONS_BURST <= BIDS_OPEN_MAX

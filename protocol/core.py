@@ -207,7 +207,12 @@ class Core:
             self.availability.allowance.closed_until_ms,
             self.following.deadline_ms(),
         )
-        return min((part for part in parts if part is not None), default=None)
+        due_ms: int | None = None
+        # A loop and no comprehension: every step comes by here.
+        for part in parts:
+            if part is not None and (due_ms is None or part < due_ms):
+                due_ms = part
+        return due_ms
 
     # --- What the driver may read
 

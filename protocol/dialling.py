@@ -1,19 +1,27 @@
-"""Whom a node dials, and when: up to a number of connections, with back-off, and again those it lost (specs/05)."""
+"""Whom a node dials, and when: up to a number of connections, with back-off, and again those it lost (specs/05).
+
+The first few connections are made at once, further ones to strangers calmly: of a network in which everybody joins at the
+same time nobody could carry all of them, and a newcomer is of use with a few.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from zlib import crc32
 
 from protocol.addresses import DialBudget, worth_dialling
 from protocol.constants import (
+    CALM_MS,
     CONNECTIONS_AGAIN_MAX,
+    CONNECTIONS_SOON,
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_GONE_MS_MAX,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
     DIAL_DELAY_MS,
     DIAL_JITTER_SHARE,
+    DIAL_SLOW_MS,
     DIALS_AT_ONCE_MAX,
     DIALS_PER_SOURCE_MAX,
     LOST_MAX,
@@ -50,12 +58,15 @@ class Dialling:
         self._connected = connected
         self._evidenced = evidenced
         self._changed = changed
-        # Whom each dial is for, by effect.
-        self._dials: dict[int, bytes] = {}
+        # Whom each dial is for and when it began, by effect, the oldest first.
+        self._dials: dict[int, tuple[bytes, int]] = {}
         # When the channel to whom ended.
         self._lost: dict[bytes, int] = {}
         self._budget = DialBudget()
         self._look_ms = 0
+        # When the next stranger may be dialled beyond the first few connections.
+        self._calm_at_ms = 0
+        self._lot: int | None = None
         self._next_dial_ms: int | None = None
         self._probe_at_ms: int | None = None
 
@@ -97,7 +108,7 @@ class Dialling:
         # Both ends learn of each other at the same time; the smaller key dials at once, the other only if that failed.
         delay_ms = 0 if self._outbox.me < key else DIAL_DELAY_MS
         peer.dial_at_ms = max(peer.dial_at_ms, self._outbox.now.mono_ms + delay_ms)
-        self._schedule(peer.dial_at_ms)
+        self._schedule(peer.dial_at_ms if peer.meeting is not None else max(peer.dial_at_ms, self._stranger_at_ms()))
 
     def let_go(self, key: bytes) -> None:
         """The peer counts as never met."""
@@ -112,7 +123,7 @@ class Dialling:
         """Double the backoff of the peer that effect `effect` dialled; whether there was one."""
         if effect not in self._dials:
             return False
-        peer = self._peers[self._dials[effect]]
+        peer = self._peers[self._dials[effect][0]]
         self._end_dial(peer)
         peer.dialled, peer.tried = (), True
         self._changed()
@@ -189,17 +200,56 @@ class Dialling:
         waiting = [
             item for item in whom if not item[1].connected and item[1].dialling is None and self._dialable(item[1])
         ]  # fmt: skip
-        under_way = Counter(peer.source for peer in map(self._peers.__getitem__, self._dials.values()) if peer.meeting is None)
-        for key, peer in sorted((item for item in waiting if item[1].dial_at_ms <= now_ms), key=_whom_first):
+        under_way = Counter(
+            peer.source for peer in (self._peers[key] for key, _ in self._dials.values()) if peer.meeting is None
+        )
+        for key, peer in sorted((item for item in waiting if item[1].dial_at_ms <= now_ms), key=self._whom_first):
             if free <= 0:
                 return
+            if peer.meeting is None and (stranger_at_ms := self._stranger_at_ms()) > now_ms:
+                # Only strangers are left.
+                self._schedule(stranger_at_ms)
+                break
             if peer.meeting is not None or under_way[peer.source] < DIALS_PER_SOURCE_MAX:
                 begun = self._begin(key, peer)
                 free -= begun
-                under_way[peer.source] += begun and peer.meeting is None
+                if begun and peer.meeting is None:
+                    under_way[peer.source] += 1
+                    self._calm_at_ms = now_ms + CALM_MS
         later_ms = min((peer.dial_at_ms for _, peer in waiting if peer.dial_at_ms > now_ms), default=None)
         if later_ms is not None and free > 0:
             self._schedule(later_ms)
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether it makes its first few connections, which it does at once.
+
+        A dial that takes long is likely to fail, and holds up no other.
+        """
+        return len(self._connected) + len(self._fresh()) < CONNECTIONS_SOON
+
+    def _fresh(self) -> list[int]:
+        """When dials began that do not take long yet, the oldest first."""
+        late_ms = self._outbox.now.mono_ms - DIAL_SLOW_MS
+        return [begun_ms for _, begun_ms in self._dials.values() if begun_ms > late_ms]
+
+    def _stranger_at_ms(self) -> int:
+        """When a stranger may be dialled, unless a connection or a dial ends before."""
+        if self.is_joining:
+            return self._outbox.now.mono_ms
+        return min([self._calm_at_ms, *(begun_ms + DIAL_SLOW_MS for begun_ms in self._fresh()[:1])])
+
+    def _whom_first(self, item: tuple[bytes, Peer]) -> tuple[object, ...]:
+        """Who was met last and on most days first, then strangers by how often they failed and by lot.
+
+        The lot is this node's own: whoever everybody dialled first would be full soon.
+        """
+        key, peer = item
+        if peer.meeting is not None:
+            return False, -peer.meeting.last_day, -peer.meeting.days, -peer.meeting.last_ms, key
+        if self._lot is None:
+            self._lot = int.from_bytes(self._entropy(4), "big")
+        return True, peer.backoff_ms, crc32(key, self._lot), 0, key
 
     def _begin(self, key: bytes, peer: Peer) -> bool:
         """Dial those of a peer's addresses that may be tried now, else look again when one may."""
@@ -217,7 +267,7 @@ class Dialling:
         for address in found:
             self._budget.spend(address, now_ms)
         peer.dialling, peer.dialled = self._outbox.number(), found
-        self._dials[peer.dialling] = key
+        self._dials[peer.dialling] = key, now_ms
         self._outbox.emit(Dial(peer.dialling, key, found))
         return True
 
@@ -246,11 +296,3 @@ class Dialling:
     def _schedule(self, mono_ms: int) -> None:
         mono_ms = max(mono_ms, self._look_ms)
         self._next_dial_ms = mono_ms if self._next_dial_ms is None else min(self._next_dial_ms, mono_ms)
-
-
-def _whom_first(item: tuple[bytes, Peer]) -> tuple[object, ...]:
-    """Who was met last and on most days first, then strangers by how often they failed."""
-    key, peer = item
-    if peer.meeting is not None:
-        return False, -peer.meeting.last_day, -peer.meeting.days, -peer.meeting.last_ms, key
-    return True, peer.backoff_ms, 0, 0, key

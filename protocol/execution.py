@@ -220,6 +220,8 @@ class Execution:
 
     def deadline_ms(self) -> int | None:
         """When the next sign of life is due, or a lease that waits is over."""
+        if not self._leases:
+            return None
         leases = self._leases.all()
         over = [lease.ends_mono_ms for lease in leases if lease.effect is None]
         return min([*over, *(lease.progress_at_ms for lease in leases)], default=None)

@@ -109,9 +109,14 @@ class PeerTable:
         """
         if self._outbox.now.mono_ms < self.joined_at_ms:
             return True
-        wall_ms = self._outbox.now.wall_ms
+        # Beyond the first few connections strangers are dialled one after the other, and nobody waits for all of them.
+        soon, wall_ms = self.dialling.is_joining, self._outbox.now.wall_ms
         return any(
-            not peer.tried and peer.record is not None and peer.record.addresses and peer.record.offers(skill)
+            not peer.tried
+            and (soon or peer.dialling is not None)
+            and peer.record is not None
+            and peer.record.addresses
+            and peer.record.offers(skill)
             for peer in self._peers.values()
             if peer.record_expires_ms > wall_ms
         )

@@ -144,7 +144,7 @@ class Requester:
 
     def deadline_ms(self) -> int | None:
         """The earliest instant at which some task has something to do."""
-        return min((self._next_ms(task) for task in self._tasks.values()), default=None)
+        return min(map(self._next_ms, self._tasks.values())) if self._tasks else None
 
     def _next_ms(self, task: Task) -> int:
         if task.phase is Phase.CALIBRATING:

@@ -129,6 +129,8 @@ class Overlay:
         rules: Sequence[Rule] = (),
     ) -> Spread:
         """Let `source` publish at `now_us`. `links` has for each pair of regions latency, jitter and loss of a hop."""
+        if not self._links[source]:
+            return Spread(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
         self._feed()
         edges = self._edges or self._rebuilt(links)
         self._count += 1

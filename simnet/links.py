@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from simnet.queue import Burst, Guard
+from simnet.queue import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,15 @@ class Link:
 class Connection(Guard):
     """A channel between two hosts, by their indices: it keeps order, and loses nothing while it is open.
 
-    `last_us` is when the latest message of either end arrives; `held` is what a rule keeps back for now, in order.
+    `last_us` is when the latest message of either end arrives.
     """
 
-    __slots__ = ("ends", "held", "last_us", "stalled_us")
+    __slots__ = ("ends", "last_us", "stalled_us")
 
     def __init__(self, one: int, other: int) -> None:
         super().__init__()
         self.ends = (one, other)
         self.last_us = [0, 0]
-        self.held: list[Burst] = []
         # Since when nothing passes, None while something does.
         self.stalled_us: int | None = None
 

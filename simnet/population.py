@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import Any, Final
 
@@ -41,19 +42,28 @@ def populate(course: Course, names: list[str]) -> None:
         is_open = index < scenario.first or draws.below(scenario.reach.open + scenario.reach.nat) < scenario.reach.open
         host = _added(course, index, group, part, region, reachable=is_open)
         host.machine = shared or _machine(scenario, group.hardware)
+        # Nobody reads the log lines of a run, and those of a large one would fill the memory.
+        host.logs = deque(maxlen=0)
         course.hosts.append(host)
         if part is None:
             course.honest.append(host)
-        others = [each for each in course.hosts[: scenario.first] if each is not host]
-        if len(others) > _BOOTSTRAPS_KNOWN:
-            chosen: dict[int, Host] = {}
-            while len(chosen) < _BOOTSTRAPS_KNOWN:
-                lot = known.below(len(others))
-                chosen[lot] = others[lot]
-            others = list(chosen.values())
+        others = _bootstraps(course, host, known)
         if others:
             begins_us = draws.below(1_000 * scenario.join_s + 1) * 1_000
             course.at(begins_us, partial(world.join, host, *others))
+
+
+def _bootstraps(course: Course, host: Host, known: Draws) -> list[Host]:
+    """Whom a node bootstraps from, of those that are there before it."""
+    first = min(course.scenario.first, len(course.hosts))
+    others = first - (host.index < first)
+    # Its own place is left out of the lots.
+    lots = dict.fromkeys(range(others))
+    if others > _BOOTSTRAPS_KNOWN:
+        lots = {}
+        while len(lots) < _BOOTSTRAPS_KNOWN:
+            lots[known.below(others)] = None
+    return [course.hosts[lot + (host.index <= lot)] for lot in lots]
 
 
 def _added(course: Course, index: int, group: Group, part: AdversaryPart | None, region: int, *, reachable: bool) -> Host:

@@ -157,7 +157,10 @@ def _play(  # noqa: PLR0913  what `run` is given
         if progress is not None:
             progress(world)
 
-    world.observer, world.listener = observe, shown.on_input
+    if watching:
+        world.listener = shown.on_input
+    if watching or recorder is not None or watch is not None:
+        world.observer = observe
     begun_s = time.process_time()
     last_us = US * (scenario.duration_s + scenario.settle_s) if until_ms is None else 1_000 * until_ms
     _run(course, min(last_us, US * scenario.duration_s), look)

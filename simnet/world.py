@@ -108,7 +108,8 @@ class World:
         # A stream of their own: what comes twice changes nothing about what comes.
         self._copies = Draws(seed, "copies")
         self._asked = 0
-        self._held: list[Connection] = []
+        # What rules keep back for now, in order, by channel.
+        self._held: dict[Connection, list[Burst]] = {}
         self._burst: Burst | None = None
         self._now = Instant(0, WALL_MS)
         self._digest = hashlib.sha256()
@@ -235,15 +236,14 @@ class World:
         """A fault ends: what channels kept back arrives, in order, as if it had just been sent again."""
         self._flush()
         self.rules.remove(rule)
-        held, self._held = self._held, []
-        for connection in held:
+        held, self._held = self._held, {}
+        for connection, waiting in held.items():
             if not connection.open:
                 continue
             if any(self._is_blocked(*ends) for ends in (connection.ends, connection.ends[::-1])):
-                self._held.append(connection)
+                self._held[connection] = waiting
                 continue
             connection.stalled_us = None
-            waiting, connection.held = connection.held, []
             for burst in waiting:
                 self._send(burst)
 
@@ -254,7 +254,7 @@ class World:
         """Nothing passes one way: if that lasts, both ends give the channel up."""
         if connection.stalled_us is None:
             connection.stalled_us = self.now_us
-            self._held.append(connection)
+            self._held[connection] = []
             self._doubt(connection)
 
     def _doubt(self, connection: Connection) -> None:
@@ -386,8 +386,8 @@ class World:
         for rule in self.rules:
             if rule.holds(source.index, target.index):
                 if rule.block:
-                    connection.held.append(burst)
                     self._stall(connection)
+                    self._held[connection].append(burst)
                     return
                 delay_us += rule.delay_us
                 loss += rule.loss_permille

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -10,13 +11,17 @@ from hypothesis import strategies as st
 
 from protocol.capability import Record
 from protocol.constants import (
+    CALM_MS,
     CLOCK_SKEW_MS_MAX,
     CONNECTIONS_AGAIN_MAX,
+    CONNECTIONS_SOON,
     CONNECTIONS_TARGET,
     DIAL_BACKOFF_MS_MAX,
     DIAL_BACKOFF_MS_MIN,
     DIAL_DELAY_MS,
     DIAL_JITTER_SHARE,
+    DIAL_SLOW_MS,
+    DIALS_PER_SOURCE_MAX,
     LIFETIME_MS_MAX,
     LOST_MAX,
     LOST_TOGETHER_MS,
@@ -141,6 +146,58 @@ def test_lost_peers__are_dialled_by_a_node_with_enough_others_and_called_when_on
     bench.step(PeerLost(later.public_key))
     effects = bench.step(PeerConnected(lost[0].public_key)) + bench.wait(100)
     assert {dial.peer for dial in dials(effects)} == {peer.public_key for peer in lost[1:]}
+
+
+def test_newcomer__dials_a_few_strangers_at_once_and_the_others_calmly() -> None:
+    bench = Bench()
+    for number, peer in enumerate(peers(3 * CONNECTIONS_SOON)):
+        bench.hear(peer, newer(record("arith"), 5, f"/sim/{number}"))
+    bench.wait(2 * DIAL_DELAY_MS)
+    first = dials(bench.effects)
+    assert len(first) == CONNECTIONS_SOON
+    for dial in first:
+        bench.step(PeerConnected(dial.peer))
+    mark, times = len(bench.effects), list[int]()
+    for _ in range(4 * CALM_MS // 100):
+        for dial in dials(bench.wait(100)):
+            times.append(bench.mono_ms)
+            bench.step(PeerConnected(dial.peer))
+    assert len(dials(bench.effects[mark:])) == len(times) >= 3
+    assert all(later - earlier >= CALM_MS for earlier, later in itertools.pairwise(times))
+
+
+def test_newcomer__whose_dials_take_long_begins_others_meanwhile() -> None:
+    bench = Bench()
+    for number, peer in enumerate(peers(3 * CONNECTIONS_SOON)):
+        bench.hear(peer, newer(record("arith"), 5, f"/sim/{number}"))
+    bench.wait(DIAL_SLOW_MS // 2)
+    assert len(dials(bench.effects)) == CONNECTIONS_SOON
+    bench.wait(DIAL_SLOW_MS)
+    assert len({dial.peer for dial in dials(bench.effects)}) == min(2 * CONNECTIONS_SOON, DIALS_PER_SOURCE_MAX)
+
+
+def test_strangers__are_dialled_in_an_order_of_each_node_s_own() -> None:
+    dialled = []
+    for name in ("one", "another"):
+        bench = Bench(name=name)
+        for number, peer in enumerate(peers(3 * CONNECTIONS_SOON)):
+            bench.step(MessageReceived(None, bench.sealed(peer, newer(record("arith"), 5, f"/sim/{number}"))), 0)
+        bench.wait(2 * DIAL_DELAY_MS)
+        dialled.append({dial.peer for dial in dials(bench.effects)})
+    assert dialled[0] != dialled[1]
+
+
+def test_peers_that_were_met__are_all_dialled_at_once() -> None:
+    bench = Bench()
+    known = peers(2 * CONNECTIONS_SOON)
+    for number, peer in enumerate(known):
+        bench.hear(peer, newer(record("arith"), 5, f"/sim/{number}"))
+        bench.step(PeerConnected(peer.public_key))
+    mark = len(bench.effects)
+    for peer in known:
+        bench.step(PeerLost(peer.public_key))
+    bench.wait(DIAL_BACKOFF_MS_MIN * 2)
+    assert {dial.peer for dial in dials(bench.effects[mark:])} == {peer.public_key for peer in known}
 
 
 def test_end_of_a_nameless_channel__leaves_room_for_those_that_were_lost() -> None:
