@@ -7,7 +7,7 @@ same time nobody could carry all of them, and a newcomer is of use with a few.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from zlib import crc32
 
 from protocol.addresses import DialBudget, worth_dialling
@@ -60,7 +60,8 @@ class Dialling:
         self._changed = changed
         # Whom each dial is for and when it began, by effect, the oldest first.
         self._dials: dict[int, tuple[bytes, int]] = {}
-        # When the channel to whom ended.
+        # Who was met and has no channel now; and when the channel to whom ended, of some of them.
+        self._apart: set[bytes] = set()
         self._lost: dict[bytes, int] = {}
         self._budget = DialBudget()
         self._look_ms = 0
@@ -82,18 +83,25 @@ class Dialling:
             # Of several nobody knows which one led there, and the others may be a third party's.
             self._budget.refund(peer.dialled[0])
         self._end_dial(peer)
+        self._apart.discard(key)
         peer.dialled, peer.backoff_ms = (), DIAL_BACKOFF_MS_MIN
         self._call_lost_with(key)
         self._schedule(self._outbox.now.mono_ms)
 
     def on_lost(self, key: bytes, peer: Peer) -> None:
         """The channel of a peer that is known ended: dial it again after the first back-off."""
+        self._apart.add(key)
         self._lost[key] = self._outbox.now.mono_ms
         if len(self._lost) > LOST_MAX:
             del self._lost[min(self._lost, key=self._worth_finding)]
         if self._probe_at_ms is None:
             self._plan_probe()
         self._wait(peer)
+
+    def on_restored(self, key: bytes) -> None:
+        """The peer was met in an earlier run."""
+        self._apart.add(key)
+        self.on_room()
 
     def on_room(self) -> None:
         """There may be room for another connection now."""
@@ -112,6 +120,7 @@ class Dialling:
 
     def let_go(self, key: bytes) -> None:
         """The peer counts as never met."""
+        self._apart.discard(key)
         self._lost.pop(key, None)
 
     def forget(self, key: bytes, peer: Peer) -> None:
@@ -190,16 +199,19 @@ class Dialling:
 
     def _dial(self) -> None:
         now_ms, busy = self._outbox.now.mono_ms, len(self._connected) + len(self._dials)
-        whom, free = self._peers.items(), min(CONNECTIONS_TARGET - busy, DIALS_AT_ONCE_MAX - len(self._dials))
+        whom: Iterable[bytes] = self._peers
+        free = min(CONNECTIONS_TARGET - busy, DIALS_AT_ONCE_MAX - len(self._dials))
         if busy >= CONNECTIONS_TARGET and self._lost:
-            whom = {key: self._peers[key] for key in self._lost}.items()
-            free = min(CONNECTIONS_AGAIN_MAX - busy, DIALS_PER_SOURCE_MAX - len(self._dials))
+            whom, free = self._lost, min(CONNECTIONS_AGAIN_MAX - busy, DIALS_PER_SOURCE_MAX - len(self._dials))
         # The end of a connection or of a dial schedules the next look.
         if free <= 0:
             return
-        waiting = [
-            item for item in whom if not item[1].connected and item[1].dialling is None and self._dialable(item[1])
-        ]  # fmt: skip
+        if whom is self._peers and (stranger_at_ms := self._stranger_at_ms()) > now_ms:
+            # The table is mostly strangers.
+            whom = self._apart
+            self._schedule(stranger_at_ms)
+        known = ((key, self._peers[key]) for key in whom)
+        waiting = [item for item in known if not item[1].connected and item[1].dialling is None and self._dialable(item[1])]
         under_way = Counter(
             peer.source for peer in (self._peers[key] for key, _ in self._dials.values()) if peer.meeting is None
         )

@@ -317,7 +317,7 @@ class PeerTable:
         floor = record.sequence if envelope.expires_ms > now.wall_ms - CLOCK_SKEW_MS_MAX else -1
         self._peers[key] = peer = Peer(source=key, record_data=data, meeting=meeting, hint=record.addresses, floor=floor)
         peer.saved_at_ms = meeting.last_ms or 1
-        self.dialling.on_room()
+        self.dialling.on_restored(key)
         return True
 
     def _mark_unsaved(self, key: bytes, peer: Peer) -> None:
