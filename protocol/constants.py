@@ -64,8 +64,12 @@ STRANGER_MS: Final = 100
 PEERS_PER_LOOK_MS: Final = 8
 # Peers whose record is kept.
 PEERS_MAX: Final = 1_024
-# Records handed to a peer that connects: enough to join a small network at once, gossip brings the rest.
-RECORDS_SHARED_MAX: Final = 64
+# Records handed to a peer that asks: from three contacts enough to join a small network at once, gossip brings the rest.
+RECORDS_SHARED_MAX: Final = 32
+# A node asks so many of the peers that connect at once, and later one in each period: its first contacts, which are then not
+# all that it ever hears of. A peer may ask as often.
+SEEK_MS: Final = 30_000
+SEEKS_BURST: Final = 3
 # Up to this many known candidates a beacon is gossiped to all, so this many connections are worth having.
 CONNECTIONS_TARGET: Final = 64
 # A newcomer makes so many at once, which gossip and a first question need; further ones, to peers that it never met, one after
@@ -76,8 +80,9 @@ CALM_MS: Final = 2_000
 DIAL_SLOW_MS: Final = 1_000
 # Two nodes hear of each other at the same moment; the one that waits dials only if the other has not got through by then.
 DIAL_DELAY_MS: Final = 200
-# A node that meets its first peer waits this long for the records of the others before it takes those it knows for all.
-JOIN_MS: Final = 250
+# A node that meets its first peer waits this long for the records of the others before it takes those it knows for all: it asks
+# for them, and to the other side of the world and back it takes 300 ms.
+JOIN_MS: Final = 400
 DIAL_BACKOFF_MS_MIN: Final = 1_000
 DIAL_BACKOFF_MS_MAX: Final = 60_000
 # Of a met peer whose record is over, while there are other peers: hundreds that are gone for good must cost next to nothing.
@@ -104,8 +109,8 @@ DIALS_PER_HOST_MAX: Final = 64
 DIAL_HOST_MS: Final = 5_000
 # Targets and hosts whose attempts are remembered.
 DIAL_TARGETS_MAX: Final = 4_096
-# Peers that were never met, by who named them: twice what a peer hands over at once, and half the table for gossip, of
-# which nobody knows who made it up.
+# Peers that were never met, by who named them: more than a peer hands over at once, and half the table for gossip, of which
+# nobody knows who made it up.
 STRANGERS_PER_SOURCE_MAX: Final = 128
 STRANGERS_GOSSIPED_MAX: Final = 512
 # Addresses kept on disk of peers that were met, and for how long after: a node that was away for a month still gets home.
@@ -390,7 +395,9 @@ assert RECORD_FRESH_MS < CLOCK_SKEW_MS_MAX
 assert RECORD_REFRESH_MS * 3 <= RECORD_LIFETIME_MS_MAX
 assert QUESTION_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert TEXT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
-assert RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
+assert SEEKS_BURST * RECORDS_SHARED_MAX <= STRANGERS_PER_SOURCE_MAX
+assert RECORDS_SHARED_MAX * STRANGER_MS <= SEEK_MS
+assert JOIN_MS < CALIBRATION_MS_MAX
 assert PEERS_SAVED_MAX + STRANGERS_GOSSIPED_MAX < PEERS_MAX
 assert DIAL_BACKOFF_MS_MIN < DIAL_BACKOFF_MS_MAX < DIAL_BACKOFF_GONE_MS_MAX
 assert CONNECTIONS_SOON < DIALS_PER_SOURCE_MAX < DIALS_AT_ONCE_MAX <= CONNECTIONS_TARGET

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Final
 
 from protocol.acknowledged import Acknowledged
 from protocol.allowance import Allowance, Caps
@@ -80,6 +81,7 @@ from protocol.requirement import RequirementMap
 from protocol.review import Judge, Judgement, Refine
 from protocol.revisions import Revisions
 from protocol.schema import Message
+from protocol.seek import Seek
 from protocol.seen import SeenCache
 from protocol.standing import Standing
 from protocol.succession import TABLE as SUCCESSIONS
@@ -394,9 +396,9 @@ class Core:
                 return
             if envelope.type == Beacon.TYPE and not self._reaches(envelope.sender):
                 raise RemoteProtocolError("unconnected", "a beacon of a peer without a channel, whom no bid could reach")
-            if envelope.type not in LEDGER:
-                # A second one of those changes nothing, and after a restart they must be heard at once, while the watermark
-                # takes for a replay what was signed a moment ago.
+            if envelope.type not in LEDGER and envelope.type != Seek.TYPE:
+                # A second one of those changes nothing but its sender's ration, and after a restart they must be heard at once,
+                # while the watermark takes for a replay what was signed a moment ago.
                 self._seen.add(envelope)
             if envelope.sender != self.me and (envelope.type in DIRECT or envelope.type == Beacon.TYPE):
                 self.received[envelope.type] += 1
@@ -463,7 +465,7 @@ class Core:
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
             self._execution.on_beacon(envelope, beacon, self._own.record)
             return
-        kind = DIRECT.get(envelope.type) or LEDGER.get(envelope.type)
+        kind = _ADDRESSED.get(envelope.type)
         if kind is None or envelope.to != self.me:
             raise RemoteProtocolError("type", "not a type that is addressed to one node")
         message = envelope.message(kind)
@@ -471,6 +473,8 @@ class Core:
             self._on_ledger_message(envelope, message)
             return
         match message:
+            case Seek():
+                self.peers.on_seek(envelope.sender, message)
             case Bid():
                 self._requester.on_bid(envelope, message)
             case Accept() | Progress() | Decline() | Commit() | Reveal() | Judgement():
@@ -582,6 +586,8 @@ class Core:
         self._authors.restored()
 
 
+# What may be said to one node.
+_ADDRESSED: Final[dict[str, type[Message]]] = {**DIRECT, **LEDGER, Seek.TYPE: Seek}
 _DIGITS_MAX = 20
 
 

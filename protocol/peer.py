@@ -20,6 +20,8 @@ from protocol.constants import (
     PULLS_BURST,
     RECORD_MS,
     RECORDS_BURST,
+    SEEK_MS,
+    SEEKS_BURST,
     STRANGER_MS,
     STRANGERS_PER_SOURCE_MAX,
 )
@@ -35,6 +37,7 @@ RATIONS: Final = {
     "pulls": (PULL_MS, PULLS_BURST),
     "strangers": (STRANGER_MS, STRANGERS_PER_SOURCE_MAX),
     "faults": (FAULT_MS, FAULTS_BURST),
+    "seeks": (SEEK_MS, SEEKS_BURST),
 }
 
 

@@ -22,6 +22,8 @@ from protocol.constants import (
     PEERS_MAX,
     PEERS_SAVED_MAX,
     RECORDS_SHARED_MAX,
+    SEEK_MS,
+    SEEKS_BURST,
     STRANGER_MS,
     STRANGERS_GOSSIPED_MAX,
     STRANGERS_PER_SOURCE_MAX,
@@ -34,6 +36,7 @@ from protocol.meeting import Meeting
 from protocol.outbox import Outbox
 from protocol.peer import Peer
 from protocol.rates import Bucket
+from protocol.seek import Seek
 
 
 class PeerTable:
@@ -67,6 +70,7 @@ class PeerTable:
         self._save_at_ms: int | None = None
         self.joined_at_ms = 0
         self._gossiped = Bucket(STRANGER_MS, STRANGERS_GOSSIPED_MAX)
+        self._seeks = Bucket(SEEK_MS, SEEKS_BURST)
 
     def get(self, peer: bytes) -> Peer | None:
         """What is known of `peer`."""
@@ -105,7 +109,7 @@ class PeerTable:
     def joining(self, skill: str) -> bool:
         """Whether this node has just met its first peer, or one that offers `skill` is about to be connected at last.
 
-        `joined_at_ms` is when the records of others, which the first peer hands over, will have come.
+        `joined_at_ms` is when the records of others, for which the first peer is asked, will have come.
         """
         if self._outbox.now.mono_ms < self.joined_at_ms:
             return True
@@ -124,13 +128,11 @@ class PeerTable:
     # --- What happens to a peer
 
     def connect(self, key: bytes, own_record: bytes) -> None:
-        """A channel is up: hand over our record and those of others, so a newcomer knows the network at once."""
+        """A channel is up: hand over our record, and ask for those of others, so a newcomer knows the network at once."""
         now = self._outbox.now
         if not self._connected:
             self.joined_at_ms = now.mono_ms + JOIN_MS
         peer = self._peers.get(key)
-        # Of whom others told this node, the same gossip told the others.
-        is_told = peer is not None and peer.meeting is None and peer.record_expires_ms > now.wall_ms
         if peer is None:
             self._make_room(None)
             peer = self._peers[key] = Peer(source=key)
@@ -142,18 +144,23 @@ class PeerTable:
         peer.meeting = Meeting.again(peer.meeting, now.wall_ms)
         self._mark_unsaved(key, peer)
         self._outbox.emit(Send(self._outbox.number(), key, own_record))
-        if not is_told:
-            self._introduce(key)
+        if self._seeks.spend(now.mono_ms):
+            # Whoever it is: a first contact that tells of its own alone is not the last one that is asked.
+            self._outbox.send(key, Seek(RECORDS_SHARED_MAX))
 
-    def _introduce(self, key: bytes) -> None:
+    def on_seek(self, key: bytes, seek: Seek) -> None:
         """Hand over the records of others: those we are connected to and heard of last are the likeliest to be there."""
+        if not self.is_connected(key):
+            raise RemoteProtocolError("unconnected", "seeks others, and has no channel on which it could be told of them")
+        if not self.spend("seeks", key):
+            raise RemoteProtocolError("rate", "seeks others more often than one peer may")
         wall_ms = self._outbox.now.wall_ms
         others = [
             (not other.connected, -other.record_expires_ms, other_key)
             for other_key, other in self._peers.items()
             if other_key != key and other.record_expires_ms > wall_ms
         ]
-        for _, _, other_key in nsmallest(RECORDS_SHARED_MAX, others):
+        for _, _, other_key in nsmallest(seek.count, others):
             self._outbox.emit(Send(self._outbox.number(), key, self._peers[other_key].record_data))
 
     def lose(self, key: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from protocol import canonical, exercises
 from protocol.ballot import Commit, Reveal
 from protocol.capability import Record
-from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX, TOKENS_GENERAL, WINDOW_MS_MAX
+from protocol.constants import LIFETIME_MS_MAX, RECORD_LIFETIME_MS_MAX, RECORDS_SHARED_MAX, TOKENS_GENERAL, WINDOW_MS_MAX
 from protocol.envelope import Envelope, open_envelope, seal
 from protocol.errors import RemoteProtocolError
 from protocol.events import Effect, Infer, Input, Instant, MessageReceived, Send
@@ -26,6 +26,7 @@ from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import DIRECT, Beacon, Bid
 from protocol.outbox import BEACONS, RECORDS
 from protocol.schema import Message
+from protocol.seek import Seek
 from simnet.draws import Draws
 from simnet.host import Host, Solution
 from simnet.solvers import KINDS, solver
@@ -348,7 +349,7 @@ class Forger(Adversary):
 
 
 class Leech(Adversary):
-    """Asks for entries far beyond its ration, says to hold many more than it has, and gives none."""
+    """Asks for entries and records far beyond its rations, says to hold many more than it has, and gives none."""
 
     period_ms = 500
 
@@ -363,7 +364,7 @@ class Leech(Adversary):
             self.touched += 1
             heads = Heads((self.key + number.to_bytes(8, "big") + hashlib.sha256(self.key).digest(),))
             messages: list[Message] = [heads] if world.now_us // _LEECH_US != (world.now_us - 500_000) // _LEECH_US else []
-            messages += [Pull(target, 0, 1 + each) for each in range(_AT_ONCE)]
+            messages += [*(Pull(target, 0, 1 + each) for each in range(_AT_ONCE)), Seek(RECORDS_SHARED_MAX)]
             for message in messages:
                 network = self.parameters.network
                 data = seal(self.signer, network, message.TYPE, target, message.body(), wall_ms, LIFETIME_MS_MAX)

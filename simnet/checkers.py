@@ -40,6 +40,7 @@ from simnet.conduct import (
 )
 from simnet.holdings import HOLDINGS
 from simnet.host import Host
+from simnet.introductions import Introductions
 from simnet.oracles import check_receipt
 from simnet.world import WALL_MS, World
 
@@ -331,6 +332,7 @@ def all_checkers(parameters: Parameters) -> list[Checker]:
         ProofsTaken(),
         LeasesExpire(),
         Rations(),
+        Introductions(),
         DialsEnd(),
         Sleeps(),
         NewestRecord(),

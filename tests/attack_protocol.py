@@ -17,13 +17,22 @@ from node.transport import TransportError
 from protocol import canonical
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.canonical import Value
-from protocol.constants import CLOCK_SKEW_MS_MAX, HEADS_MAX, LEASE_MS, PULL_COUNT_MAX, QUESTION_SIZE_MAX, RECORD_LIFETIME_MS_MAX
+from protocol.constants import (
+    CLOCK_SKEW_MS_MAX,
+    HEADS_MAX,
+    LEASE_MS,
+    PULL_COUNT_MAX,
+    QUESTION_SIZE_MAX,
+    RECORD_LIFETIME_MS_MAX,
+    RECORDS_SHARED_MAX,
+)
 from protocol.envelope import DOMAIN, Envelope, open_envelope
 from protocol.identity import SIGNATURE_SIZE, KeySigner
 from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
 from protocol.outbox import BEACONS, RECORDS, TOPICS
 from protocol.schema import Message
+from protocol.seek import Seek
 from tests.attack import Attack, Target
 from tests.stranger import NONCE, QUESTION, Stranger, beacon, bid, dead_address, pace, record, spoiled, wall_ms
 
@@ -231,6 +240,12 @@ def ledger_talk(stranger: Stranger, number: int) -> list[tuple[str | None, bytes
     return [(None, stranger.sealer.message(messages[number % len(messages)]))]
 
 
+def seeks(stranger: Stranger, number: int) -> list[tuple[str | None, bytes]]:
+    """Seeks without end, each of which may bring many records; some by gossip."""
+    data = stranger.sealer.message(Seek(RECORDS_SHARED_MAX))
+    return [(RECORDS, data)] if number % 8 == 0 else [(None, data)]
+
+
 # --- Bidders and executors
 
 
@@ -381,4 +396,5 @@ ATTACKS: Final[tuple[Attack, ...]] = (
     _attack("record flood of one key", _spraying(records_of_one)),
     _attack("record flood of fresh keys", _spraying(records_of_many)),
     _attack("talk of ledgers", _spraying(ledger_talk)),
+    _attack("seeks without end", _spraying(seeks)),
 )

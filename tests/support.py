@@ -44,6 +44,7 @@ from protocol.parameters import Parameters, preset
 from protocol.requirement import RequirementMap
 from protocol.schema import Message
 from protocol.sealing import commitment
+from protocol.seek import Seek
 from protocol.verification import verify
 from simnet.draws import Stream
 from simnet.host import Host, Solution, Solver
@@ -291,7 +292,8 @@ def evidence(hits: Mapping[bytes, int], skill: str = "arith", audits: int = 10) 
 def parse(data: bytes) -> tuple[Envelope, Message]:
     """Open an envelope that the core wrote."""
     envelope = open_envelope(data)
-    kinds: dict[str, type[Message]] = {Beacon.TYPE: Beacon, Record.TYPE: Record, Fault.TYPE: Fault, **DIRECT, **LEDGER}
+    others = {kind.TYPE: kind for kind in (Beacon, Record, Seek, Fault)}
+    kinds: dict[str, type[Message]] = {**others, **DIRECT, **LEDGER}
     return envelope, kinds[envelope.type].parse(envelope.body)
 
 

@@ -14,6 +14,7 @@ from node.daemon import running
 from node.home import locate
 from node.libp2p_address import parse_address
 from node.libp2p_transport import Libp2pTransport
+from protocol.capability import Record
 from protocol.constants import (
     AUDITS_AT_ONCE_MAX,
     BEACONS_BURST,
@@ -22,6 +23,7 @@ from protocol.constants import (
     PULLS_BURST,
     RECORDS_BURST,
     SEATS_DEFAULT,
+    SEEKS_BURST,
 )
 from protocol.envelope import Envelope, open_envelope
 from protocol.events import Deliver, Dial, Effect, Infer, Log, MessageReceived, Persist, Publish, Send
@@ -111,6 +113,7 @@ def test_envelope__that_breaks_a_rule_is_refused_by_its_code_and_nothing_follows
         attack_protocol.records_of_one,
         attack_protocol.records_of_many,
         attack_protocol.ledger_talk,
+        attack_protocol.seeks,
     ],
     ids=lambda make: make.__name__,
 )
@@ -146,6 +149,14 @@ def test_talk_of_ledgers__is_answered_up_to_its_ration_and_believed_in_nothing(w
     assert len(pulls) <= HEADS_BURST, "one at a time, and none for entries that nobody asked for"
     assert bench.core.followed.authors() == []
     assert bench.core.ledger.ready
+
+
+def test_seeks__are_answered_up_to_their_ration(world: World) -> None:
+    effects = attacked(world, attack_protocol.seeks, 100)
+    others = {peer.public_key for peer in world[1]}
+    handed = [envelope.sender for envelope, _ in sent(effects, Record) if envelope.sender in others]
+    assert len(handed) == SEEKS_BURST * len(others)
+    assert world[0].core.rejected == {"rate": 100 - SEEKS_BURST}
 
 
 def test_bad_signature__before_the_good_original_keeps_nobody_out(world: World) -> None:

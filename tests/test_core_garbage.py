@@ -42,6 +42,7 @@ from protocol.messages import (
 )
 from protocol.outcome import OutcomeKind
 from protocol.schema import Message
+from protocol.seek import Seek
 from tests.core_bench import GOLD, QUESTION, STRANGER, answer, awarded, holder, requester, set_of
 from tests.support import (
     PARAMETERS,
@@ -116,7 +117,7 @@ def test_signed_garbage__never_raises_and_changes_no_outcome(draw: st.DataObject
     attacker = peers(1, "attacker")[0]
     award = awards[0][1]
     values = wire | st.sampled_from([awards[0][0].id, award.beacon, award.bid, award.view, award.task])
-    kinds: dict[str, type[Message]] = {**DIRECT, "beacon": Beacon, "record": Record}
+    kinds: dict[str, type[Message]] = {**DIRECT, "beacon": Beacon, "record": Record, "seek": Seek}
     for _ in range(draw.draw(st.integers(1, 8))):
         kind = draw.draw(st.sampled_from([*sorted(kinds), "unknown", ""]))
         names = list(kinds[kind].RULES) if kind in kinds else ["a"]

@@ -104,29 +104,6 @@ def test_candidate__is_connected_and_has_its_model() -> None:
     assert bench.core.candidates("arith") == [bench.core.me]
 
 
-def test_newcomer__is_handed_our_record_and_those_of_others() -> None:
-    bench = Bench(("arith",))
-    first, second = peers(2)
-    bench.join(first, newer(record("lists"), 5))
-    effects = bench.step(PeerConnected(second.public_key))
-    authors = [envelope.sender for envelope, _ in sent(effects, Record)]
-    assert authors == [bench.core.me, first.public_key]
-    assert {effect.peer for effect in effects if isinstance(effect, Send)} == {second.public_key}
-
-
-def test_peer_that_others_told_us_of__is_handed_our_record_alone_until_it_comes_again() -> None:
-    bench = Bench(("arith",))
-    first, second = peers(2)
-    bench.join(first, newer(record("lists"), 5))
-    bench.step(MessageReceived(first.public_key, bench.sealed(second, newer(record("text"), 5))))
-    handed = sent(bench.step(PeerConnected(second.public_key)), Record)
-    assert [envelope.sender for envelope, _ in handed] == [bench.core.me]
-    # It was away, and may not have heard what others said meanwhile.
-    bench.step(PeerLost(second.public_key))
-    handed = sent(bench.step(PeerConnected(second.public_key)), Record)
-    assert [envelope.sender for envelope, _ in handed] == [bench.core.me, first.public_key]
-
-
 def test_lost_peers__are_dialled_by_a_node_with_enough_others_and_called_when_one_is_back() -> None:
     bench = Bench()
     everybody = peers(CONNECTIONS_TARGET + 6)

@@ -35,6 +35,6 @@ def test_targets__hold_on_what_was_found() -> None:
 def test_recorded_run__has_all_that_every_question_brings() -> None:
     kinds = recorded().envelopes.keys()
     assert kinds >= {"record", "beacon", "bid", "bid_ack", "award", "accept", "commit", "commit_set", "reveal"}
-    assert kinds >= {"heads", "pull", "entries", "refine", "judge", "judgement"}
+    assert kinds >= {"seek", "heads", "pull", "entries", "refine", "judge", "judgement"}
     assert {open_entry(value).kind for _, value in recorded().disk["ledger"]} >= {"start", "beacon", "audits", "opening"}
     assert recorded().receipts

@@ -20,6 +20,7 @@ from protocol.constants import (
     QUESTION_SIZE_MAX,
     RECORD_ADDRESSES_MAX,
     RECORD_SKILLS_MAX,
+    RECORDS_SHARED_MAX,
     REFINE_ANSWERS_MAX,
     REFINE_TEXT_SIZE_MAX,
     ROUNDS_MAX,
@@ -43,6 +44,7 @@ from protocol.messages import (
 )
 from protocol.review import Judge, Judgement, Refine
 from protocol.schema import Message, integer, items, mapping, string
+from protocol.seek import Seek
 from protocol.step import StepId
 
 TASK, ID = b"t" * 16, b"i" * 32
@@ -63,6 +65,7 @@ EXAMPLES: dict[str, Message] = {
         Judgement(TASK, 0, 0, ID, 0, "first", 12, 1, 80),
         Refine(TASK, 0, 0, ID, 1, ("2", "3")),
         Cancel(TASK, 0, 0, ID),
+        Seek(1),
         Record(1, {"arith": 500}, "m", 1, "Q8_0", "ab", 512, 90, 1, available=True, addresses=("/sim/a",)),
     )
 }
@@ -130,6 +133,7 @@ OUTSIDE: dict[str, dict[str, list[Any]]] = {
         "answers": [("",), ("x",) * (REFINE_ANSWERS_MAX + 1), ("x" * (REFINE_TEXT_SIZE_MAX + 1),), (1,), None],
     },
     "cancel": {"award": [ID[:-1]]},
+    "seek": {"count": [0, RECORDS_SHARED_MAX + 1, True, None]},
     "record": {
         "sequence": [-1, 2**53 + 1],
         "skills": [
@@ -156,7 +160,7 @@ def from_wire(message: Message, body: dict[str, Any]) -> Message:
 
 
 def test_examples__cover_every_type() -> None:
-    assert set(EXAMPLES) == set(DIRECT) | {"beacon", "record"} == set(OUTSIDE)
+    assert set(EXAMPLES) == set(DIRECT) | {"beacon", "record", "seek"} == set(OUTSIDE)
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
@@ -214,7 +218,7 @@ def test_parse__raises_nothing_but_the_peers_error(kind: str, draw: st.DataObjec
 
 def test_step_id__is_in_every_message_of_a_task() -> None:
     for kind, message in EXAMPLES.items():
-        if kind != "record":
+        if kind not in ("record", "seek"):
             other = replace(message, plan=3, step=5)  # type: ignore[type-var]
             assert other.step_id == StepId(TASK, 3, 5)  # type: ignore[attr-defined]
 

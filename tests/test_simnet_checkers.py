@@ -13,7 +13,7 @@ from protocol import canonical
 from protocol.allowance import Caps
 from protocol.ballot import CommitSet, Reveal
 from protocol.capability import Record
-from protocol.constants import LEASE_MS, LEASES_MAX, PULL_TRIES_MAX, PULLS_BURST
+from protocol.constants import LEASE_MS, LEASES_MAX, PULL_TRIES_MAX, PULLS_BURST, SEEKS_BURST
 from protocol.envelope import Envelope, open_envelope, seal
 from protocol.events import (
     AddressesChanged,
@@ -22,6 +22,7 @@ from protocol.events import (
     Effect,
     EffectDone,
     MessageReceived,
+    PeerConnected,
     Persist,
     Publish,
     Send,
@@ -32,6 +33,7 @@ from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import Accept, Award, Beacon, Bid, Cancel
 from protocol.outcome import Outcome, OutcomeKind
 from protocol.schema import Message
+from protocol.seek import Seek
 from simnet import checkers
 from simnet.bookkeeping import Chains, EvidenceOnce
 from simnet.checkers import (
@@ -52,6 +54,7 @@ from simnet.checking import Checker, Stopped, Watcher
 from simnet.conduct import Channels, DialsEnd, Founded, Heard, InTime, LeasesExpire, NewestRecord, ProofsTaken, Rations, Sleeps
 from simnet.holdings import HOLDINGS
 from simnet.host import Host
+from simnet.introductions import Introductions
 from simnet.running import run
 from simnet.scenario import Scenario
 from simnet.world import World
@@ -440,6 +443,25 @@ def test_rations__finds_more_entries_and_pulls_than_there_may_be() -> None:
     entries = Send(0, other.key, fresh(world, asker, other, Entries(asker.key, 0, ())).data)
     assert shown(Rations(), *[entries] * PULLS_BURST) == []
     assert "sends more entries than one each 100 ms" in shown(Rations(), *[entries] * (PULLS_BURST + 2))[0]
+
+
+def test_introductions__finds_seeks_beyond_the_ration_and_records_that_nobody_sought() -> None:
+    world, asker, _ = course()
+    other, third = host_of(world, "b"), host_of(world, "c")
+    seek = Send(0, other.key, fresh(world, asker, other, Seek(1)).data)
+    assert shown(Introductions(), *[seek] * SEEKS_BURST) == []
+    assert "seeks others more often" in shown(Introductions(), *[seek] * (SEEKS_BURST + 1))[0]
+    known = asker.core.peers.get(third.key)
+    assert known is not None
+    handed = Send(0, other.key, known.record_data)
+    assert "whom nobody sought" in shown(Introductions(), handed)[0]
+    checker = Introductions()
+    checker.on_input(world, asker, PeerConnected(other.key))
+    for _ in range(SEEKS_BURST + 5):
+        checker.on_heard(world, asker, fresh(world, other, asker, Seek(2)), other.key)
+    checker.on_heard(world, asker, fresh(world, other, asker, Seek(2)), third.key)
+    assert shown(checker, *[handed] * (2 * SEEKS_BURST)) == []
+    assert "more than are told" in shown(checker, handed)[0]
 
 
 def test_dials_end__finds_one_that_ended_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ from protocol.receipt import Receipt, StepReceipt
 from protocol.schema import Message, Rule
 from protocol.sealing import commitment
 from protocol.seats import SEAT, SeatState
+from protocol.seek import Seek
 from protocol.step import StepId
 from protocol.succession import Succession
 from protocol.vote import tie_break
@@ -45,6 +46,7 @@ STEP = ("task", "plan", "step")
 LIMITS = {name: getattr(constants, name) for name in vars(constants) if name.isupper()}
 MESSAGES: list[tuple[str, type[Message]]] = [
     ("05-capability.md", Record),
+    ("05-capability.md", Seek),
     ("07-beacon.md", Beacon),
     *(("06-ledger.md", kind) for kind in LEDGER.values()),
     *(("07-beacon.md", DIRECT[name]) for name in ("bid", "bid_ack", "award")),
@@ -348,7 +350,7 @@ def test_message__has_the_fields_and_rules_of_its_spec(name: str, kind: type[Mes
 
 
 def test_messages__are_all_specified() -> None:
-    assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Beacon.TYPE, Fault.TYPE, *DIRECT, *LEDGER}
+    assert {kind.TYPE for _, kind in MESSAGES} == {Record.TYPE, Seek.TYPE, Beacon.TYPE, Fault.TYPE, *DIRECT, *LEDGER}
     listed = {word for row in table("03-envelope.md", "type", "to", "document") for word in re.findall(r"\w+", row[0])}
     assert listed == {kind.TYPE for _, kind in MESSAGES}
 

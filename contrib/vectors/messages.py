@@ -12,6 +12,7 @@ from protocol.constants import (
     FAULT_SIZE_MAX,
     JUDGEMENTS_MAX,
     PULL_COUNT_MAX,
+    RECORDS_SHARED_MAX,
     REFINE_ANSWERS_MAX,
     ROUNDS_MAX,
     SEATS_MAX,
@@ -21,11 +22,12 @@ from protocol.faults import Fault
 from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import DIRECT, Beacon
 from protocol.schema import Message
+from protocol.seek import Seek
 from protocol.step import StepMessage
 
 DOCUMENT: Final = "03-envelope.md"
 _ID: Final = BEACON_ID
-_ALL: Final[tuple[type[Message], ...]] = (Record, Beacon, *DIRECT.values(), Heads, Pull, Entries, Fault)
+_ALL: Final[tuple[type[Message], ...]] = (Record, Seek, Beacon, *DIRECT.values(), Heads, Pull, Entries, Fault)
 _KINDS: Final = {kind.TYPE: kind for kind in _ALL}
 _STEP: Final[dict[str, object]] = {"task": TASK, "plan": 0, "step": 0}
 
@@ -101,6 +103,7 @@ _BODIES: Final[dict[str, dict[str, object]]] = {
         "available": True,
         "addresses": [],
     },
+    "seek": {"count": 1},
     "heads": {"heads": [KEYS[0] + (7).to_bytes(8, "big") + _ID]},
     "pull": {"author": KEYS[0], "first": 0, "count": 1},
     "entries": {"author": KEYS[0], "first": 0, "entries": [b"entry"]},
@@ -112,6 +115,7 @@ _GOOD: Final[dict[str, list[dict[str, object]]]] = {
     "award": [{"question": "é" * 100}, {"round": ROUNDS_MAX - 1}],
     "reveal": [{"answer": None}, {"answer": ""}],
     "commit_set": [{"members": []}],
+    "seek": [{"count": RECORDS_SHARED_MAX}],
     "heads": [{"heads": []}],
     "pull": [{"count": PULL_COUNT_MAX}],
     "entries": [{"entries": []}],
@@ -150,6 +154,7 @@ _BAD: Final[dict[str, list[dict[str, object]]]] = {
     "judgement": [{"preference": "both"}, {"preference": None}],
     "refine": [{"round": 0}, {"round": ROUNDS_MAX}, {"answers": [""]}, {"answers": ["7"] * (REFINE_ANSWERS_MAX + 1)}],
     "record": [{"slots": 0}, {"available": 1}],
+    "seek": [{"count": 0}, {"count": RECORDS_SHARED_MAX + 1}, {"count": None}],
     "heads": [{"heads": [KEYS[0]]}, {"heads": _ID}],
     "pull": [{"count": 0}, {"count": PULL_COUNT_MAX + 1}, {"first": -1}],
     "entries": [{"entries": [b""]}, {"entries": ["entry"]}, {"entries": [b"x"] * (PULL_COUNT_MAX + 1)}],
