@@ -65,7 +65,7 @@ PEERS_PER_LOOK_MS: Final = 8
 # Peers whose record is kept.
 PEERS_MAX: Final = 1_024
 # Records handed to a peer that asks: from three contacts enough to join a small network at once, gossip brings the rest.
-RECORDS_SHARED_MAX: Final = 32
+RECORDS_SHARED_MAX: Final = 16
 # A node asks so many of the peers that connect at once, and later one in each period: its first contacts, which are then not
 # all that it ever hears of. A peer may ask as often.
 SEEK_MS: Final = 30_000

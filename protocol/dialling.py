@@ -6,9 +6,10 @@ same time nobody could carry all of them, and a newcomer is of use with a few.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from zlib import crc32
+from typing import Final
 
 from protocol.addresses import DialBudget, worth_dialling
 from protocol.constants import (
@@ -34,6 +35,14 @@ from protocol.constants import (
 from protocol.events import Dial
 from protocol.outbox import Outbox
 from protocol.peer import Peer
+
+# Of what lots are drawn from.
+SEED_SIZE: Final = 8
+
+
+def lot_of(seed: bytes, key: bytes) -> bytes:
+    """The lot of a peer among others: whoever does not know the seed cannot make a key with a good one. 32 bytes."""
+    return hashlib.sha256(seed + key).digest()
 
 
 class Dialling:
@@ -67,7 +76,7 @@ class Dialling:
         self._look_ms = 0
         # When the next stranger may be dialled beyond the first few connections.
         self._calm_at_ms = 0
-        self._lot: int | None = None
+        self._seed = b""
         self._next_dial_ms: int | None = None
         self._probe_at_ms: int | None = None
 
@@ -259,9 +268,8 @@ class Dialling:
         key, peer = item
         if peer.meeting is not None:
             return False, -peer.meeting.last_day, -peer.meeting.days, -peer.meeting.last_ms, key
-        if self._lot is None:
-            self._lot = int.from_bytes(self._entropy(4), "big")
-        return True, peer.backoff_ms, crc32(key, self._lot), 0, key
+        self._seed = self._seed or self._entropy(SEED_SIZE)
+        return True, peer.backoff_ms, lot_of(self._seed, key), 0, key
 
     def _begin(self, key: bytes, peer: Peer) -> bool:
         """Dial those of a peer's addresses that may be tried now, else look again when one may."""

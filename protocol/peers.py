@@ -28,7 +28,7 @@ from protocol.constants import (
     STRANGERS_GOSSIPED_MAX,
     STRANGERS_PER_SOURCE_MAX,
 )
-from protocol.dialling import Dialling
+from protocol.dialling import SEED_SIZE, Dialling, lot_of
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.events import Persist, Send
@@ -149,14 +149,17 @@ class PeerTable:
             self._outbox.send(key, Seek(RECORDS_SHARED_MAX))
 
     def on_seek(self, key: bytes, seek: Seek) -> None:
-        """Hand over the records of others: those we are connected to and heard of last are the likeliest to be there."""
+        """Hand over the records of others: those we are connected to are the likeliest to be there.
+
+        By lot, or the first contacts of a newcomer would all name the same ones.
+        """
         if not self.is_connected(key):
             raise RemoteProtocolError("unconnected", "seeks others, and has no channel on which it could be told of them")
         if not self.spend("seeks", key):
             raise RemoteProtocolError("rate", "seeks others more often than one peer may")
-        wall_ms = self._outbox.now.wall_ms
+        wall_ms, seed = self._outbox.now.wall_ms, self._entropy(SEED_SIZE)
         others = [
-            (not other.connected, -other.record_expires_ms, other_key)
+            (not other.connected, lot_of(seed, other_key), other_key)
             for other_key, other in self._peers.items()
             if other_key != key and other.record_expires_ms > wall_ms
         ]
