@@ -123,8 +123,8 @@ class Dialling:
         if peer.backoff_ms > DIAL_BACKOFF_MS_MAX:
             peer.backoff_ms, peer.dial_at_ms = DIAL_BACKOFF_MS_MIN, 0  # it was gone, and lives
         # Both ends learn of each other at the same time; the smaller key dials at once, the other only if that failed.
-        delay_ms = 0 if self._outbox.me < key else DIAL_DELAY_MS
-        peer.dial_at_ms = max(peer.dial_at_ms, self._outbox.now.mono_ms + delay_ms)
+        now_ms = self._outbox.now.mono_ms
+        peer.dial_at_ms = max(peer.dial_at_ms, now_ms if self._outbox.me < key else now_ms + DIAL_DELAY_MS)
         self._schedule(peer.dial_at_ms if peer.meeting is not None else max(peer.dial_at_ms, self._stranger_at_ms()))
 
     def let_go(self, key: bytes) -> None:

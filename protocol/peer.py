@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from protocol.capability import Record
@@ -26,7 +26,7 @@ from protocol.constants import (
     STRANGERS_PER_SOURCE_MAX,
 )
 from protocol.meeting import Meeting
-from protocol.rates import Bucket
+from protocol.rates import after_one
 
 # What one peer may send of each: one more in so many milliseconds, and how many at once.
 RATIONS: Final = {
@@ -64,15 +64,18 @@ class Peer:
     hint: tuple[str, ...] = ()
     floor: int = -1
     saved_at_ms: int = 0
-    # Made when they are first spent: most peers are strangers, and never spend any.
-    rations: dict[str, Bucket] = field(default_factory=dict)
+    # When each of its rations is full again, of those that were ever spent: most peers are strangers, and never spend any.
+    full_at_ms: dict[str, int] | None = None
 
-    def ration(self, of: str) -> Bucket:
-        """What it may send of this, one of `RATIONS`."""
-        found = self.rations.get(of)
-        if found is None:
-            found = self.rations[of] = Bucket(*RATIONS[of])
-        return found
+    def spend(self, of: str, now_ms: int) -> bool:
+        """Take one of what it may send of this, one of `RATIONS`; False if there is none."""
+        if self.full_at_ms is None:
+            self.full_at_ms = {}
+        full_at_ms = after_one(self.full_at_ms.get(of, 0), *RATIONS[of], now_ms)
+        if full_at_ms is None:
+            return False
+        self.full_at_ms[of] = full_at_ms
+        return True
 
     @property
     def addresses(self) -> tuple[str, ...]:

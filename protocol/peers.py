@@ -92,7 +92,7 @@ class PeerTable:
 
     def spend(self, of: str, key: bytes) -> bool:
         """Count something of `RATIONS` that a connected peer sent; whether it may be looked at."""
-        return self._peers[key].ration(of).spend(self._outbox.now.mono_ms)
+        return self._peers[key].spend(of, self._outbox.now.mono_ms)
 
     def met(self) -> frozenset[bytes]:
         """To whom there is, or was, a channel."""
@@ -193,7 +193,7 @@ class PeerTable:
                 raise RemoteProtocolError("stale", "a record with this sequence number or a later one is known")
             if peer.record is not None:
                 return False
-        if not self._ration(peer, source).spend(self._outbox.now.mono_ms):
+        if not self._takes_record(peer, source):
             # What is true comes again within a minute.
             raise RemoteProtocolError("rate", "more records than one author, or one that names strangers, may bring")
         if peer is None:
@@ -240,12 +240,13 @@ class PeerTable:
         if not self._unmet[source]:
             del self._unmet[source]
 
-    def _ration(self, author: Peer | None, source: bytes | None) -> Bucket:
-        """What a record is counted against: its author, if known, else who named the author, or all of gossip."""
+    def _takes_record(self, author: Peer | None, source: bytes | None) -> bool:
+        """Count a record against its author, if known, else who named the author, or all of gossip."""
+        now_ms = self._outbox.now.mono_ms
         if author is not None:
-            return author.ration("records")
+            return author.spend("records", now_ms)
         naming = self._peers.get(source) if source is not None else None
-        return naming.ration("strangers") if naming is not None else self._gossiped
+        return naming.spend("strangers", now_ms) if naming is not None else self._gossiped.spend(now_ms)
 
     def _strangers(self) -> dict[bytes | None, list[bytes]]:
         """Keys of peers without meeting and evidence, by who named them; whoever goes first stands first.

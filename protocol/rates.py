@@ -20,7 +20,15 @@ class Bucket:
 
     def spend(self, now_ms: int) -> bool:
         """Take one if there is one."""
-        if now_ms < self.due_ms:
+        full_at_ms = after_one(self.full_at_ms, self.interval_ms, self.burst, now_ms)
+        if full_at_ms is None:
             return False
-        self.full_at_ms = max(self.full_at_ms, now_ms) + self.interval_ms
+        self.full_at_ms = full_at_ms
         return True
+
+
+def after_one(full_at_ms: int, interval_ms: int, burst: int, now_ms: int) -> int | None:
+    """When a ration is full again if one is taken now; None if there is none to take."""
+    if now_ms < full_at_ms - (burst - 1) * interval_ms:
+        return None
+    return max(full_at_ms, now_ms) + interval_ms

@@ -203,9 +203,9 @@ BUGS: Final = (
     ),
     Bug(
         "ration-not-spent",
-        "protocol.peers",
-        "return self._peers[key].ration(of).spend(self._outbox.now.mono_ms)",
-        "return self._peers[key].ration(of).due_ms <= self._outbox.now.mono_ms",
+        "protocol.peer",
+        "        self.full_at_ms[of] = full_at_ms\n        return True",
+        "        return True",
         "a peer is given entries at its ration, and no more",
     ),
     Bug(
