@@ -317,6 +317,9 @@ FOLLOWED_BYTES_TOTAL_MAX: Final = 67_108_864
 # A head is told to all peers, so seldom: evidence is not in a hurry. What one peer may tell, and ask for, beyond which it is
 # not heard: entries of the size of a beacon's come ten thousand at once, then a thousand a second.
 HEADS_EACH_MS: Final = 5_000
+# Peers that connect within this time are told with one signature: where all join at once, each node meets dozens of them. Short
+# beside what a restarted node waits for.
+HEADS_DELAY_MS: Final = 250
 # A peer may not have heard it: while a clock is off, nothing is. Once more after a minute, and then ever more seldom.
 HEADS_AGAIN_MS_MIN: Final = 60_000
 HEADS_AGAIN_MS_MAX: Final = 3_600_000
@@ -442,6 +445,8 @@ assert ENTRY_SIZE_MAX < FOLLOWED_BYTES_MAX < FOLLOWED_BYTES_TOTAL_MAX
 assert PULL_MS < FOLLOW_AUTHOR_MS
 assert FOLLOW_AUTHOR_BURST < PULLS_BURST
 assert FOLLOW_LOOK_MS < FOLLOW_PATIENCE_MS < PULL_MS_MAX
+assert HEADS_DELAY_MS < HEADS_EACH_MS
+assert 10 * HEADS_DELAY_MS < LEDGER_RESTORE_WAIT_MS
 assert LEDGER_RESTORE_WAIT_MS < PULL_MS_MAX * PULL_TRIES_MAX < LEDGER_RESTORE_MS_MAX
 assert FAULT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert FAULTS_SHARED_MAX <= FAULTS_BURST

@@ -64,7 +64,7 @@ from protocol.identity import Signer
 from protocol.imports import IMPORTED, Imports
 from protocol.ledger_messages import LEDGER, Entries, Heads, Pull
 from protocol.messages import DIRECT, Accept, Award, Beacon, Bid, BidAck, Cancel, Decline, Progress
-from protocol.outbox import BEACONS, FAULTS, RECORDS, TOPICS, Outbox
+from protocol.outbox import BEACONS, FAULTS, HEADS, RECORDS, TOPICS, Outbox
 from protocol.outcome import Outcome
 from protocol.own_ledger import TABLE as OWN
 from protocol.own_ledger import Origin, OwnLedger
@@ -110,7 +110,7 @@ class Core:
         self.peers_lost = 0
         self._entropy = entropy
         self._outbox = Outbox(signer, parameters.network)
-        self._recipients = frozenset[bytes | str]((self.me, *TOPICS))
+        self._recipients = frozenset[bytes | str]((self.me, *TOPICS, HEADS))
         self._watermark_ms = 0
         self.evidence = EvidenceBook()
         self.imports = Imports(self.evidence, self.me, parameters.auditors)
@@ -396,6 +396,8 @@ class Core:
                 return
             if envelope.type == Beacon.TYPE and not self._reaches(envelope.sender):
                 raise RemoteProtocolError("unconnected", "a beacon of a peer without a channel, whom no bid could reach")
+            if envelope.type == Heads.TYPE and source is None:
+                raise RemoteProtocolError("unconnected", "heads are told on channels, where nobody else's can come")
             if envelope.type not in LEDGER and envelope.type != Seek.TYPE:
                 # A second one of those changes nothing but its sender's ration, and after a restart they must be heard at once,
                 # while the watermark takes for a replay what was signed a moment ago.
@@ -465,6 +467,11 @@ class Core:
                 raise RemoteProtocolError("limit", "asks for more tokens than this network's parameters give its skill")
             self._execution.on_beacon(envelope, beacon, self._own.record)
             return
+        if envelope.type == Heads.TYPE:
+            if envelope.to != HEADS:
+                raise RemoteProtocolError("recipient", "heads are addressed to all to whom there is a channel")
+            self.following.on_heads(envelope, envelope.message(Heads))
+            return
         kind = _ADDRESSED.get(envelope.type)
         if kind is None or envelope.to != self.me:
             raise RemoteProtocolError("type", "not a type that is addressed to one node")
@@ -502,8 +509,6 @@ class Core:
 
     def _on_ledger_message(self, envelope: Envelope, message: Message) -> None:
         match message:
-            case Heads():
-                self.following.on_heads(envelope, message)
             case Pull():
                 self.following.on_pull(envelope, message)
             case Entries():

@@ -27,7 +27,7 @@ class Followed:
         self._taken = taken
         self._chains: dict[bytes, Chain] = {}
         self._authors: list[bytes] | None = None
-        # What is told to each new peer, by author.
+        # What is told to new peers, by author.
         self._heads: dict[bytes, bytes] = {}
         self._bytes_total = 0
 
@@ -44,9 +44,9 @@ class Followed:
             self._authors = sorted(self._chains)
         return self._authors
 
-    def heads(self, besides: bytes) -> list[bytes]:
-        """The packed heads of all that is held, by author, without one of them."""
-        return [self._heads[author] for author in self.authors() if author != besides]
+    def heads(self) -> list[bytes]:
+        """The packed heads of all that is held, by author."""
+        return [self._heads[author] for author in self.authors()]
 
     def successions(self) -> list[tuple[bytes, bytes]]:
         """Who says to follow another key, by key, with the statement."""

@@ -20,6 +20,7 @@ from protocol.constants import (
     FOLLOWED_ENTRIES_MAX,
     HEADS_AGAIN_MS_MAX,
     HEADS_AGAIN_MS_MIN,
+    HEADS_DELAY_MS,
     HEADS_EACH_MS,
     HEADS_MAX,
     LEDGER_RESTORE_MS_MAX,
@@ -89,6 +90,9 @@ class Following:
         # Since when an author that holds more is not asked because others give its entries.
         self._deferred: dict[bytes, int] = {}
         self._met_at_ms: int | None = None
+        # Peers that were told nothing yet, and when they are.
+        self._untold: set[bytes] = set()
+        self._greet_at_ms = 0
         self._adopted_at_ms = 0
         self._told: int = -1
         self._tell_at_ms = 0
@@ -104,18 +108,19 @@ class Following:
     # --- Peers
 
     def connect(self, peer: bytes) -> None:
-        """A channel is up: tell what is held; the peer's own ledger it may have lost, and only others can tell it."""
+        """A channel is up: in a moment, tell what is held; more peers may come until then, and one signature does for all."""
+        now_ms = self._outbox.now.mono_ms
         self._tellers[peer] = _Teller()
         if self._met_at_ms is None:
-            self._met_at_ms = self._outbox.now.mono_ms
-        first = [chain for chain in (self._own.chain, self._followed.get(peer)) if chain is not None]
-        heads = [pack_head(chain.head) for chain in first if chain.head is not None] + self._followed.heads(besides=peer)
-        if heads:
-            self._outbox.send(peer, Heads(tuple(heads[:HEADS_MAX])))
+            self._met_at_ms = now_ms
+        if not self._untold:
+            self._greet_at_ms = now_ms + HEADS_DELAY_MS
+        self._untold.add(peer)
 
     def lose(self, peer: bytes) -> None:
         """The channel ended."""
         self._tellers.pop(peer, None)
+        self._untold.discard(peer)
         self._pulls.pop(peer, None)
         self._deferred.pop(peer, None)
 
@@ -134,7 +139,7 @@ class Following:
         teller = self._teller(envelope.sender)
         if not self._table.spend("heads", envelope.sender):
             raise RemoteProtocolError("rate", "more heads than a ledger can have")
-        for author, number, entry in message.unpacked():
+        for author, number, entry in message.unpacked:
             chain = self._chain(author)
             if chain is not None or author == envelope.sender or self._table.is_connected(author):
                 self._claim(teller, envelope.sender, author, chain, number, entry)
@@ -338,6 +343,8 @@ class Following:
         due = [pull.due_ms for pull in self._pulls.values()]
         if self.look_at_ms is not None:
             due.append(self.look_at_ms)
+        if self._untold:
+            due.append(self._greet_at_ms)
         if self._met_at_ms is not None and not self._own.ready:
             due.append(self._release_at_ms(self._met_at_ms))
         if self._own.chain.head is not None and self._tellers:
@@ -355,6 +362,7 @@ class Following:
                 self._next(peer)
         self._release()
         self._tell()
+        self._greet()
 
     def _give_up(self, peer: bytes) -> None:
         author, teller = self._pulls.pop(peer).author, self._tellers[peer]
@@ -392,8 +400,21 @@ class Following:
             self._again_ms = min(2 * self._again_ms, HEADS_AGAIN_MS_MAX)
         self._told, self._tell_at_ms = head.number, now_ms + HEADS_EACH_MS
         self._tell_again_at_ms = now_ms + self._again_ms
-        for peer in sorted(self._tellers):
-            self._outbox.send(peer, Heads((pack_head(head),)))
+        # Whoever was told nothing yet is told this head with all others, in a moment.
+        told = sorted(self._tellers.keys() - self._untold)
+        if told:
+            self._outbox.tell(told, Heads((pack_head(head),)))
+
+    def _greet(self) -> None:
+        """Tell new peers what is held; of their own ledgers too, which they may have lost, and only others can tell them."""
+        if not self._untold or self._outbox.now.mono_ms < self._greet_at_ms:
+            return
+        new, self._untold = sorted(self._untold), set()
+        head = self._own.chain.head
+        # specs/06-ledger.md: "the own head first, if there is one, then those of all ledgers that it follows, by author"
+        heads = ([] if head is None else [pack_head(head)]) + self._followed.heads()
+        if heads:
+            self._outbox.tell(new, Heads(tuple(heads[:HEADS_MAX])))
 
     def _look(self, mono_ms: int) -> None:
         self.look_at_ms = mono_ms if self.look_at_ms is None else min(self.look_at_ms, mono_ms)

@@ -19,18 +19,31 @@ def pack_head(entry: Entry) -> bytes:
     return entry.author + entry.number.to_bytes(NUMBER_SIZE, "big") + entry.id
 
 
+class _Unpacked(Message):
+    """A place for what is computed once: all nodes of one process read the same message."""
+
+    __slots__ = ("_rows",)
+    _rows: tuple[tuple[bytes, int, bytes], ...]
+
+
 @dataclass(frozen=True, slots=True)
-class Heads(Message):
-    """The last entries that the sender holds: its own, the receiver's, and those of others; what is not there it lacks."""
+class Heads(_Unpacked):
+    """The last entries that the sender holds: its own, and those of others by author; what is not there it lacks."""
 
     heads: tuple[bytes, ...]
     TYPE: ClassVar[str] = "heads"
     RULES: ClassVar[dict[str, Rule]] = {"heads": items(raw(_HEAD_SIZE), HEADS_MAX)}
 
-    def unpacked(self) -> list[tuple[bytes, int, bytes]]:
-        """Author, number and id of each."""
+    def __post_init__(self) -> None:
+        Message.__post_init__(self)
         cut = PUBLIC_KEY_SIZE + NUMBER_SIZE
-        return [(row[:PUBLIC_KEY_SIZE], int.from_bytes(row[PUBLIC_KEY_SIZE:cut], "big"), row[cut:]) for row in self.heads]
+        rows = ((row[:PUBLIC_KEY_SIZE], int.from_bytes(row[PUBLIC_KEY_SIZE:cut], "big"), row[cut:]) for row in self.heads)
+        object.__setattr__(self, "_rows", tuple(rows))
+
+    @property
+    def unpacked(self) -> tuple[tuple[bytes, int, bytes], ...]:
+        """Author, number and id of each."""
+        return self._rows
 
 
 @dataclass(frozen=True, slots=True)

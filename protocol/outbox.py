@@ -7,7 +7,7 @@ reach the driver; the core takes them from `local` within the same step.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from protocol.canonical import Value
@@ -17,6 +17,7 @@ from protocol.envelope import envelope_id, seal
 from protocol.events import Effect, Instant, Log, Publish, Send
 from protocol.identity import Signer
 from protocol.ledger import Entry, make_entry
+from protocol.ledger_messages import Heads
 from protocol.messages import DIRECT, Beacon
 from protocol.receipt import Receipt
 from protocol.schema import Message
@@ -25,6 +26,8 @@ BEACONS = "beacons"
 RECORDS = "records"
 FAULTS = "faults"
 TOPICS = (BEACONS, RECORDS, FAULTS)
+# All to whom the sender has a channel. No topic: what is addressed so comes from its signer alone.
+HEADS = "heads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,11 @@ class Outbox:
                 self.sent[message.TYPE] += 1
             self.effects.append(Send(self.number(), peer, data))
         return Sent(envelope_id(data), data)
+
+    def tell(self, peers: Iterable[bytes], heads: Heads) -> None:
+        """Seal heads once, and send the same bytes to each of `peers`, in their order."""
+        data = seal(self._signer, self.network, heads.TYPE, HEADS, heads.body(), self.now.wall_ms, LIFETIME_MS_MAX)
+        self.effects += [Send(self.number(), peer, data) for peer in peers]
 
     def seal_beacon(self, beacon: Beacon) -> Sent:
         """Seal a beacon, to be noted and then published."""

@@ -24,7 +24,7 @@ from protocol.identity import SIGNATURE_SIZE
 from protocol.ledger import DOMAIN as ENTRY_DOMAIN
 from protocol.ledger_messages import Entries, Heads, Pull
 from protocol.messages import DIRECT, Beacon, Bid
-from protocol.outbox import BEACONS, RECORDS
+from protocol.outbox import BEACONS, HEADS, RECORDS
 from protocol.schema import Message
 from protocol.seek import Seek
 from simnet.draws import Draws
@@ -366,8 +366,8 @@ class Leech(Adversary):
             messages: list[Message] = [heads] if world.now_us // _LEECH_US != (world.now_us - 500_000) // _LEECH_US else []
             messages += [*(Pull(target, 0, 1 + each) for each in range(_AT_ONCE)), Seek(RECORDS_SHARED_MAX)]
             for message in messages:
-                network = self.parameters.network
-                data = seal(self.signer, network, message.TYPE, target, message.body(), wall_ms, LIFETIME_MS_MAX)
+                network, to = self.parameters.network, HEADS if message is heads else target
+                data = seal(self.signer, network, message.TYPE, to, message.body(), wall_ms, LIFETIME_MS_MAX)
                 world.deliver(self, target, data)
 
 

@@ -24,7 +24,7 @@ from protocol.parameters import Parameters
 from protocol.review import Judgement
 from protocol.verification import verify
 from simnet.bookkeeping import Chains, EvidenceOnce
-from simnet.checking import Checker, Violation
+from simnet.checking import Checker, Violation, opened
 from simnet.conduct import (
     Channels,
     DialsEnd,
@@ -230,7 +230,6 @@ class LedgersConverge(Checker):
     name = "ledgers-converge"
     kind = "liveness"
     effects = (Send, Publish, Persist)
-    sent = (Heads.TYPE,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,15 +237,14 @@ class LedgersConverge(Checker):
         self._off_us: dict[int, int] = {}
         self._told_us: dict[tuple[int, bytes], int] = {}
 
-    def on_effect(self, world: World, host: Host, effect: Effect) -> None:  # noqa: ARG002
-        """Note whose clock is off."""
+    def on_effect(self, world: World, host: Host, effect: Effect) -> None:
+        """Note whose clock is off, and from then on who is told a head."""
         if abs(host.skew_ms) > CLOCK_SKEW_MS_MAX // 2:
             self._off_us[host.index] = world.now_us
-
-    def on_sent(self, world: World, host: Host, envelope: Envelope) -> None:
-        """Note who is told a head."""
-        if isinstance(envelope.to, bytes):
-            self._told_us[host.index, envelope.to] = world.now_us
+        if self._off_us and isinstance(effect, Send):
+            sent = opened(effect.data)
+            if sent is not None and sent.type == Heads.TYPE:
+                self._told_us[host.index, effect.peer] = world.now_us
 
     def _is_owed(self, author: Host, follower: Host) -> bool:
         off_us = max(self._off_us.get(author.index, -1), self._off_us.get(follower.index, -1))

@@ -21,8 +21,9 @@ from protocol.envelope import DOMAIN, Envelope, open_envelope
 from protocol.errors import RemoteProtocolError
 from protocol.genesis import protocol_prefix
 from protocol.identity import KeySigner, peer_id
+from protocol.ledger_messages import Heads
 from protocol.messages import DIRECT, Beacon, Bid, input_hash
-from protocol.outbox import BEACONS, RECORDS, TOPICS
+from protocol.outbox import BEACONS, HEADS, RECORDS, TOPICS
 from protocol.schema import Message
 from protocol.verdict import Verdict
 from tests.attack import Target
@@ -66,7 +67,7 @@ class Sealer:
 
     def message(self, message: Message, /, **change: Value) -> bytes:
         """A message of the protocol, to where it belongs."""
-        to: bytes | str = {Record.TYPE: RECORDS, Beacon.TYPE: BEACONS}.get(message.TYPE, self.to)
+        to: bytes | str = {Record.TYPE: RECORDS, Beacon.TYPE: BEACONS, Heads.TYPE: HEADS}.get(message.TYPE, self.to)
         return self.seal(message.TYPE, to, message.body(), **change)
 
 

@@ -36,7 +36,7 @@ from protocol.evidence import EvidenceBook
 from protocol.exercises import Exercise
 from protocol.faults import Fault
 from protocol.identity import KeySigner
-from protocol.ledger_messages import LEDGER
+from protocol.ledger_messages import LEDGER, Heads
 from protocol.messages import DIRECT, Award, Beacon, Bid
 from protocol.outcome import Outcome
 from protocol.own_ledger import Origin
@@ -204,6 +204,8 @@ class Bench:
             to, lifetime_ms = "records", RECORD_LIFETIME_MS_MAX
         elif isinstance(message, Beacon):
             to = to or "beacons"
+        elif isinstance(message, Heads):
+            to = to or "heads"
         target = self.core.me if to is None else to
         issued = self.wall_ms if issued_ms is None else issued_ms
         return seal(peer, PARAMETERS.network, message.TYPE, target, message.body(), issued, lifetime_ms)

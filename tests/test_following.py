@@ -19,6 +19,7 @@ from protocol.constants import (
     HEADS_AGAIN_MS_MAX,
     HEADS_AGAIN_MS_MIN,
     HEADS_BURST,
+    HEADS_DELAY_MS,
     HEADS_EACH_MS,
     LEDGER_RESTORE_MS_MAX,
     LEDGER_RESTORE_WAIT_MS,
@@ -29,13 +30,16 @@ from protocol.constants import (
     PULLS_BURST,
     SNAPSHOT_EVERY,
 )
-from protocol.events import LedgersWanted, Log, MessageReceived, PeerConnected, PeerLost, Send, TimerFired
-from protocol.identity import KeySigner
+from protocol.envelope import open_envelope, seal
+from protocol.events import Effect, LedgersWanted, Log, MessageReceived, PeerConnected, PeerLost, Send, TimerFired
+from protocol.identity import KeySigner, Signer
 from protocol.ledger import Entry, make_entry, open_entry
 from protocol.ledger_messages import Entries, Heads, Pull, pack_head
 from protocol.messages import DIRECT, Beacon
+from protocol.outbox import HEADS, TOPICS
 from protocol.own_ledger import Origin
-from tests.support import Bench, peers, sent
+from protocol.schema import Message
+from tests.support import Bench, parse, peers, sent
 from tests.test_ledger import NETWORK, ledger, note, rows
 
 FORMER = Origin(fresh=False)
@@ -55,6 +59,7 @@ class Club:
         first.step(PeerConnected(second.core.me))
         second.step(PeerConnected(first.core.me))
         self.pump()
+        self.wait(HEADS_DELAY_MS, HEADS_DELAY_MS)
 
     def cut(self, first: Bench, second: Bench) -> None:
         self.links.discard(frozenset((first.core.me, second.core.me)))
@@ -176,6 +181,130 @@ def test_head__that_nobody_heard_is_told_again_ever_more_seldom() -> None:
     write(a, 1)
     a.wait(HEADS_EACH_MS)
     assert sent(a.effects[mark:], Heads)
+
+
+def told_to(effects: Iterable[Effect]) -> list[tuple[bytes, bytes]]:
+    """To whom heads were sent, and the bytes."""
+    sends = [effect for effect in effects if isinstance(effect, Send)]
+    assert len({effect.effect for effect in sends}) == len(sends)
+    return [(effect.peer, effect.data) for effect in sends if open_envelope(effect.data).type == Heads.TYPE]
+
+
+def test_peers_that_connect_within_the_delay__are_told_with_one_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, new = Bench(), peers(5)
+    sealed: list[str] = []
+
+    def counting(
+        signer: Signer, network: bytes, kind: str, to: bytes | str, body: dict[str, Value], issued_ms: int, lifetime_ms: int
+    ) -> bytes:
+        sealed.append(kind)
+        return seal(signer, network, kind, to, body, issued_ms, lifetime_ms)
+
+    monkeypatch.setattr("protocol.outbox.seal", counting)
+    for peer in new:
+        assert told_to(bench.step(PeerConnected(peer.public_key), HEADS_DELAY_MS // len(new))) == []
+    first_ms = HEADS_DELAY_MS // len(new) * (len(new) - 1)
+    assert told_to(bench.step(TimerFired(), HEADS_DELAY_MS - first_ms - 1)) == []
+    assert bench.core.deadline() == bench.mono_ms + 1
+    found = told_to(bench.step(TimerFired(), 1))
+    assert [peer for peer, _ in found] == [peer.public_key for peer in new]
+    assert len({data for _, data in found}) == 1
+    assert sealed.count(Heads.TYPE) == 1
+    envelope, heads = parse(found[0][1])
+    assert envelope.to == HEADS
+    assert heads == Heads(told_heads(bench))
+    assert bench.core.sent == {}
+
+
+def told_heads(bench: Bench) -> tuple[bytes, ...]:
+    """What a new peer is to be told: the own head, then all that are followed, by author."""
+    chains = [bench.core.ledger.chain, *map(bench.core.followed.get, sorted(bench.core.followed.authors()))]
+    return tuple(pack_head(chain.head) for chain in chains if chain is not None and chain.head is not None)
+
+
+def test_new_peer__is_told_the_same_list_as_any_other() -> None:
+    bench, authors = Bench(), peers(4, "author")
+    for author in authors:
+        bench.join(author)
+        bench.hear(author, told(ledger(2, author)))
+        bench.hear(author, answer(author, ledger(2, author)))
+    bench.wait(HEADS_DELAY_MS)
+    assert len(bench.core.followed) == len(authors)
+    bench.step(PeerLost(authors[2].public_key))
+    lists = []
+    for key in (authors[2].public_key, peers(1)[0].public_key):
+        mark = len(bench.effects)
+        bench.step(PeerConnected(key))
+        bench.wait(HEADS_DELAY_MS)
+        lists += [heads.heads for _, heads in sent(bench.effects[mark:], Heads)]
+    assert lists == [told_heads(bench)] * 2
+    assert [head[:32] for head in lists[0]] == [bench.core.me, *(author.public_key for author in authors)]
+
+
+def test_peer_that_goes_before_it_is_told__is_not_told() -> None:
+    bench, (gone, stays) = Bench(), peers(2)
+    bench.meet(gone, stays)
+    bench.step(PeerLost(gone.public_key))
+    assert [peer for peer, _ in told_to(bench.wait(HEADS_DELAY_MS))] == [stays.public_key]
+    bench.meet(gone)
+    bench.step(PeerLost(gone.public_key), HEADS_DELAY_MS - 1)
+    bench.meet(gone)
+    assert told_to(bench.wait(HEADS_DELAY_MS - 1)) == [], "the delay begins anew"
+    assert [peer for peer, _ in told_to(bench.wait(1))] == [gone.public_key]
+
+
+def test_node_with_nothing_to_tell__tells_nobody() -> None:
+    bench = Bench(origin=FORMER)
+    bench.meet(*peers(2))
+    assert told_to(bench.wait(LEDGER_RESTORE_WAIT_MS - 1)) == []
+    found = told_to(bench.wait(1))
+    assert [peer for peer, _ in found] == [peer.public_key for peer in peers(2)]
+
+
+def test_head_that_changed__is_told_to_all_with_one_signature_and_to_who_just_came_with_the_rest() -> None:
+    bench, (*known, new) = Bench(), peers(4)
+    bench.meet(*known)
+    bench.wait(3 * HEADS_EACH_MS)
+    bench.meet(new)
+    write(bench, 1)
+    found = told_to(bench.wait(1))
+    assert [peer for peer, _ in found] == [peer.public_key for peer in known]
+    assert len({data for _, data in found}) == 1
+    ((peer, data),) = told_to(bench.wait(HEADS_DELAY_MS))
+    assert peer == new.public_key
+    assert parse(data)[1] == Heads(told_heads(bench))
+    assert told_to(bench.wait(HEADS_EACH_MS)) == []
+
+
+@pytest.mark.parametrize(("by_gossip", "to", "code"), [(True, HEADS, "unconnected"), (False, None, "recipient")])
+def test_heads__by_gossip_or_to_one_node_are_refused(by_gossip: bool, to: str | None, code: str) -> None:  # noqa: FBT001
+    bench, (author,) = Bench(), peers(1)
+    bench.join(author)
+    data = bench.sealed(author, told(ledger(3, author)[-1:]), to or bench.core.me)
+    assert sent(bench.step(MessageReceived(None if by_gossip else author.public_key, data)), Pull) == []
+    assert bench.core.rejected == {code: 1}
+    assert len(sent(bench.hear(author, told(ledger(3, author)[-1:]), HEADS), Pull)) == 1
+
+
+def test_heads__that_another_peer_hands_on_are_refused() -> None:
+    bench, (author, other) = Bench(), peers(2)
+    bench.join(author)
+    bench.join(other)
+    data = bench.sealed(author, told(ledger(3, author)[-1:]))
+    assert sent(bench.step(MessageReceived(other.public_key, data)), Pull) == []
+    assert bench.core.rejected == {"relayed": 1}
+
+
+@pytest.mark.parametrize("message", [Pull(bytes(32), 0, 1), Entries(bytes(32), 0, ())], ids=lambda message: message.TYPE)
+def test_pulls_and_entries__are_addressed_to_one_node(message: Message) -> None:
+    bench, (peer,) = Bench(), peers(1)
+    bench.join(peer)
+    assert sent(bench.hear(peer, message, HEADS), Entries) == []
+    assert bench.core.rejected == {"type": 1}
+
+
+def test_heads__are_no_topic_of_gossip() -> None:
+    assert HEADS not in TOPICS
 
 
 def test_talk_of_ledgers__is_not_counted_among_the_messages_of_tasks() -> None:

@@ -7,7 +7,8 @@ import { checkBody, limit, messageFields, typesOfMessages } from "./tables.js";
 
 const DOMAIN = domain("tutti/envelope/1");
 const FIELDS = ["body", "expires_ms", "issued_ms", "network", "sender", "to", "type"];
-const TOPICS = ["beacons", "records", "faults"];
+// The topics, and what is addressed to all to whom its sender has a channel.
+const TO_ALL = ["beacons", "records", "faults", "heads"];
 const TYPES = typesOfMessages();
 
 const is32 = (value) => Buffer.isBuffer(value) && value.length === 32;
@@ -40,7 +41,7 @@ export function read(data) {
 export function open({ data, network, key, wall_ms: wall }) {
   const found = read(data);
   demand(found.network.equals(network), "network");
-  demand(typeof found.to === "string" ? TOPICS.includes(found.to) : found.to.equals(key), "recipient");
+  demand(typeof found.to === "string" ? TO_ALL.includes(found.to) : found.to.equals(key), "recipient");
   checkTimes(found, wall);
   return found;
 }

@@ -11,7 +11,7 @@ from protocol.constants import CLOCK_SKEW_MS_MAX, ENVELOPE_SIZE_MAX, LIFETIME_MS
 from protocol.envelope import DOMAIN, check_for, check_fresh, envelope_id, open_envelope, seal
 from protocol.identity import KeySigner
 from protocol.messages import Accept
-from protocol.outbox import BEACONS, FAULTS, RECORDS
+from protocol.outbox import BEACONS, FAULTS, HEADS, RECORDS
 
 DOCUMENT: Final = "03-envelope.md"
 _SIGNER, _ME = SIGNERS[0], KEYS[1]
@@ -28,7 +28,7 @@ def _seal(
 def _open(data: bytes, network: bytes, key: bytes, wall_ms: int) -> dict[str, object]:
     """Checks 1 to 9 of the document, by a node whose key is `key`."""
     opened = open_envelope(data)
-    check_for(opened, network, frozenset((key, BEACONS, FAULTS, RECORDS)))
+    check_for(opened, network, frozenset((key, BEACONS, FAULTS, HEADS, RECORDS)))
     check_fresh(opened, wall_ms)
     names = ("id", "network", "type", "sender", "to", "issued_ms", "expires_ms", "body")
     return {name: getattr(opened, name) for name in names}
@@ -89,6 +89,7 @@ def _opened() -> list[Case]:
         _opening("to a node", _signed()),
         _opening("to the topic beacons", _signed(type="beacon", to=BEACONS)),
         _opening("to the topic faults", _signed(type="fault", to=FAULTS)),
+        _opening("to all to whom there is a channel", _signed(type="heads", to=HEADS)),
         _opening("of an unknown type", _signed(type="riddle")),
         _opening("of an empty type", _signed(type="", body={})),
         *_times(),
