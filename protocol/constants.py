@@ -72,10 +72,10 @@ SEEK_MS: Final = 30_000
 SEEKS_BURST: Final = 3
 # Up to this many known candidates a beacon is gossiped to all, so this many connections are worth having.
 CONNECTIONS_TARGET: Final = 64
-# A newcomer makes so many at once, which gossip and a first question need; further ones, to peers that it never met, one after
-# the other: if thousands join at the same time, each connection costs both ends some milliseconds of a processor.
-CONNECTIONS_SOON: Final = 8
-CALM_MS: Final = 2_000
+# A newcomer makes so many at once, as many as gossip's mesh has; further ones, to peers that it never met, one after the other:
+# if thousands join at the same time, each connection costs both ends some milliseconds of a processor.
+CONNECTIONS_SOON: Final = 6
+CALM_MS: Final = 4_000
 # A dial across the world takes less; one that takes longer counts no more among those that newcomers begin at once.
 DIAL_SLOW_MS: Final = 1_000
 # Two nodes hear of each other at the same moment; the one that waits dials only if the other has not got through by then.

@@ -58,10 +58,14 @@ class _Teller:
     """
 
     claims: dict[bytes, int] = field(default_factory=dict)
-    doubts: list[tuple[bytes, int]] = field(default_factory=list)
-    wanted: list[bytes] = field(default_factory=list)
+    doubts: tuple[tuple[bytes, int], ...] = ()
+    wanted: tuple[bytes, ...] = ()
     tries: int = 0
     pulls: Bucket = field(default_factory=lambda: Bucket(FOLLOW_AUTHOR_MS, FOLLOW_AUTHOR_BURST))
+
+    def unwant(self, author: bytes) -> None:
+        """Pull no more of an author because the owner wanted it."""
+        self.wanted = tuple(other for other in self.wanted if other != author)
 
 
 class Following:
@@ -129,7 +133,7 @@ class Following:
         for peer, teller in sorted(self._tellers.items()):
             wanted = peer if author is None else author
             if wanted not in teller.wanted:
-                teller.wanted.append(wanted)
+                teller.wanted += (wanted,)
             self._next(peer)
 
     # --- Messages
@@ -188,9 +192,9 @@ class Following:
             for number, data in enumerate(message.entries, message.first):
                 self._take(teller, message.author, number, data)
             after = self._chain(message.author)
-            if message.author in teller.wanted and (after is None or after.next == held):
+            if after is None or after.next == held:
                 # What the owner wants cannot be taken: of a faulty author, or of one for whom there is no room.
-                teller.wanted.remove(message.author)
+                teller.unwant(message.author)
         except RemoteProtocolError:
             self._no_more(teller, message.author)
             raise
@@ -254,13 +258,12 @@ class Following:
 
     def _doubt(self, teller: _Teller, author: bytes, number: int) -> None:
         if not self._is_faulty(author) and (author, number) not in teller.doubts and len(teller.doubts) < HEADS_MAX:
-            teller.doubts.append((author, number))
+            teller.doubts += ((author, number),)
 
     @staticmethod
     def _no_more(teller: _Teller, author: bytes) -> None:
         teller.claims.pop(author, None)
-        if author in teller.wanted:
-            teller.wanted.remove(author)
+        teller.unwant(author)
 
     # --- What to pull
 
@@ -271,7 +274,8 @@ class Following:
             return
         now_ms = self._outbox.now.mono_ms
         if teller.doubts:
-            author, number = teller.doubts.pop(0)
+            (author, number), *_ = teller.doubts
+            teller.doubts = teller.doubts[1:]
             self._pull(peer, author, number, 1)
         elif self._is_behind(teller, self._outbox.me):
             self._pull(peer, self._outbox.me, self._own.chain.next, PULL_COUNT_MAX)

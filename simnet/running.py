@@ -30,7 +30,7 @@ from simnet.checking import Watcher
 from simnet.course import LOTS, US, Asked, Course
 from simnet.happenings import plan_churn, plan_fault, plan_questions
 from simnet.host import Host
-from simnet.memory import KEPT, remembering
+from simnet.memory import KEPT, TRUE, remembering
 from simnet.population import populate
 from simnet.record import Record as Recorded
 from simnet.recording import Recorder
@@ -98,7 +98,8 @@ def run(  # noqa: PLR0913  each with a default but the first two
     written to `answers`. Raises `ScenarioError` where they cannot be had. `stage` may change the world once everybody is in it
     and nothing has happened yet.
     """
-    with remembering(kept), _few_collections():
+    # A record is used again and again while others join, so all of them should have room.
+    with remembering(max(kept, scenario.nodes) if kept else TRUE), _few_collections():
         return _play(scenario, seed, progress, checkers, watch, until_ms, recorded=recorded, answers=answers, stage=stage)
 
 

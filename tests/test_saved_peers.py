@@ -9,6 +9,7 @@ import pytest
 from protocol.capability import Record
 from protocol.constants import (
     CLOCK_SKEW_MS_MAX,
+    CONNECTIONS_SOON,
     DIAL_BACKOFF_GONE_MS_MAX,
     DIAL_SLOW_MS,
     DIALS_PER_SOURCE_MAX,
@@ -336,7 +337,7 @@ def test_source_that_names_dead_addresses__does_not_hold_up_the_others() -> None
     bench.step(PeerConnected(flooder.public_key))
     for number, author in enumerate(crowd(100)):
         told(bench, flooder.public_key, author, at(f"/sim/dead{number}"))
-    bench.wait(3 * DIAL_SLOW_MS)
+    bench.wait(CONNECTIONS_SOON * DIAL_SLOW_MS)
     assert len(dials(bench.effects)) == DIALS_PER_SOURCE_MAX
     told(bench, honest.public_key, STRANGER, at("/sim/alive"))
     bench.wait(1_000)
