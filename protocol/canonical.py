@@ -22,27 +22,28 @@ class _NotCanonicalError(ValueError):
     pass
 
 
+# One look-up for each value: most of what is encoded or decoded are these.
+_SCALARS: Final = frozenset({int, str, bytes, bool, NoneType})
+_KEYS: Final = frozenset({str})
+
+
 def _ordered(value: object, depth: int) -> object:
     """`value` with its keys sorted; raises `_NotCanonicalError` for a type or depth that has no encoding."""
     kind = type(value)
-    if kind is int or kind is bytes or kind is str or kind is bool or value is None:
+    if kind in _SCALARS:
         return value
     # specs/02-encoding.md: "MUST NOT nest lists and maps deeper than DEPTH_MAX levels"
     if depth >= DEPTH_MAX:
         raise _NotCanonicalError(f"nested deeper than {DEPTH_MAX} levels")
     if isinstance(value, dict):
-        if not all(type(key) is str for key in value):
+        if set(map(type, value)) - _KEYS:
             raise _NotCanonicalError("a key is not a string")
         # Code points and UTF-8 bytes sort alike, so this is the byte order that the spec asks for.
-        return {key: _ordered(value[key], depth + 1) for key in sorted(value)}
+        items = ((key, value[key]) for key in sorted(value))
+        return {key: item if type(item) in _SCALARS else _ordered(item, depth + 1) for key, item in items}
     if isinstance(value, list | tuple):
-        return [_ordered(item, depth + 1) for item in value]
+        return [item if type(item) in _SCALARS else _ordered(item, depth + 1) for item in value]
     raise _NotCanonicalError(f"type {kind.__name__} has no encoding")
-
-
-# One look-up for each value: most of what a decoder sees are these.
-_SCALARS: Final = frozenset({int, str, bytes, bool, NoneType})
-_KEYS: Final = frozenset({str})
 
 
 def _check(value: object, depth: int) -> None:

@@ -375,7 +375,7 @@ class Core:
     def _drain(self) -> None:
         """Hear what this node sent to itself."""
         while self._outbox.local:
-            self._receive(self._outbox.local.popleft(), self.me)
+            self._receive(self._outbox.local.pop(0), self.me)
 
     def _receive(self, data: bytes, source: bytes | None) -> None:
         try:

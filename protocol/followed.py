@@ -26,6 +26,8 @@ class Followed:
         self._worth = worth
         self._taken = taken
         self._chains: dict[bytes, Chain] = {}
+        # Who says to follow another key: asked for with each new author, and mostly nobody.
+        self._successions: dict[bytes, bytes] = {}
         self._authors: list[bytes] | None = None
         # What is told to new peers, by author.
         self._heads: dict[bytes, bytes] = {}
@@ -50,7 +52,7 @@ class Followed:
 
     def successions(self) -> list[tuple[bytes, bytes]]:
         """Who says to follow another key, by key, with the statement."""
-        return sorted((author, said) for author, chain in self._chains.items() if (said := chain.summary.succession))
+        return sorted(self._successions.items())
 
     def has_room(self, author: bytes) -> bool:
         """Whether the ledger of `author` may be held: it is, or there is a place, or it is worth more than another."""
@@ -78,6 +80,7 @@ class Followed:
         if chain is not None:
             self._authors = None
             del self._heads[author]
+            self._successions.pop(author, None)
             self._gone(author, range(chain.first, chain.next), chain.bytes_total)
 
     def _put(self, author: bytes, chain: Chain) -> None:
@@ -86,6 +89,8 @@ class Followed:
             self._authors = None
         assert chain.head is not None
         self._heads[author] = pack_head(chain.head)
+        if chain.summary.succession:
+            self._successions[author] = chain.summary.succession
 
     # --- Restart
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -48,7 +47,7 @@ class OwnLedger:
         self.ready = origin.fresh
         self._outbox = outbox
         self._origin = origin
-        self._waiting: deque[tuple[str, Mapping[str, Value]]] = deque()
+        self._waiting: list[tuple[str, Mapping[str, Value]]] = []
 
     @property
     def succession(self) -> bytes:
@@ -76,7 +75,7 @@ class OwnLedger:
         if self.chain.head is None:
             self._begin()
         while self._waiting:
-            self._write(*self._waiting.popleft())
+            self._write(*self._waiting.pop(0))
 
     def restore(self, key: bytes, value: bytes) -> None:
         """Take back one entry of the disk, in order; raises `LocalProtocolError` if it is damaged."""

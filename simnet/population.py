@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from protocol.allowance import Caps
 from protocol.capability import Record
+from protocol.events import Log
 from simnet import answerbook
 from simnet.adversaries import HOSTS, Adversary
 from simnet.course import US, Course
@@ -25,6 +26,8 @@ from simnet.solvers import HARDWARE, KINDS, Kind, solver
 _DEFAULT_POPULATION: Final = tuple(Group(model=name) for name in ("arith", "lists", "text", "logic", "generalist"))
 # Of many bootstrap nodes an owner writes down a few.
 _BOOTSTRAPS_KNOWN: Final = 3
+# Nobody reads the log lines of a run, and those of a large one would fill the memory.
+_NO_LOGS: Final[deque[Log]] = deque(maxlen=0)
 
 
 def populate(course: Course, names: list[str]) -> None:
@@ -42,8 +45,7 @@ def populate(course: Course, names: list[str]) -> None:
         is_open = index < scenario.first or draws.below(scenario.reach.open + scenario.reach.nat) < scenario.reach.open
         host = _added(course, index, group, part, region, reachable=is_open)
         host.machine = shared or _machine(scenario, group.hardware)
-        # Nobody reads the log lines of a run, and those of a large one would fill the memory.
-        host.logs = deque(maxlen=0)
+        host.logs = _NO_LOGS
         course.hosts.append(host)
         if part is None:
             course.honest.append(host)
