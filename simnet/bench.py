@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import heapq
+import resource
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,7 @@ _DEAREST: Final = 6
 _PARTITION_BITS_PER_S: Final = 10_000_000
 _PARTITION_SETTLE_MS: Final = 15_000
 _PARTITION_ASKERS: Final = 5
+_CROWD_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,20 @@ def partition(nodes: int) -> Iterator[Figure]:
         yield Figure("partition, all with their followers", (whole_us - healed_us) / 1e6, "s after it healed", beside)
     rate = f"{result.events} events, {result.cpu_s:.0f} CPU-seconds"
     yield Figure("partition, whole protocol", round(result.events / result.cpu_s), "events per CPU-second", rate)
+
+
+def crowd(nodes: int) -> Iterator[Figure]:
+    """What it takes that all nodes join within ten seconds: events, time on one core, and the memory of the whole process."""
+    scenario = Scenario.load("baseline").changed([f"nodes={nodes}", f"duration_s={_CROWD_S}", "settle_s=0"])
+    begun_s = time.process_time()
+    result = running.run(scenario, 1, checkers=[])
+    cpu_s = time.process_time() - begun_s
+    links = sum(len(host.links) for host in result.world.hosts.values()) / nodes
+    yield Figure("crowd, time", round(cpu_s), "CPU-seconds", f"{nodes} nodes join within {_CROWD_S} s; making them counts")
+    rate = f"{result.events} events, {links:.1f} channels a node"
+    yield Figure("crowd, whole protocol", round(result.events / result.cpu_s), "events per CPU-second", rate)
+    memory_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield Figure("crowd, memory", round(memory_kb / 1_000_000 * 1.024, 2), "GB at most", f"{memory_kb / nodes:.0f} KiB a node")
 
 
 def _cores() -> Iterator[Figure]:

@@ -48,6 +48,7 @@ _FLAGS: Final = (
     "--planted",
     "--only",
     "--seconds",
+    "--crowd",
     "--partition",
     "--nodes",
     "--set",
@@ -165,7 +166,9 @@ def _parser() -> _Parser:
     bench = commands.add_parser("bench", help="what the simulator can do on this machine", allow_abbrev=False)
     bench.add_argument("--nodes", type=_integer, default=50, metavar="N", help="of the network that is run (50)")
     bench.add_argument("--seconds", type=_integer, default=60, metavar="S", help="of its simulated time (60)")
-    bench.add_argument("--partition", action="store_true", help="half an hour of partition instead, and what comes after")
+    instead = bench.add_mutually_exclusive_group()
+    instead.add_argument("--partition", action="store_true", help="half an hour of partition instead, and what comes after")
+    instead.add_argument("--crowd", action="store_true", help="all nodes join at once instead: time and memory")
     told = commands.add_parser("report", help="a page of HTML about one run or several", allow_abbrev=False)
     told.add_argument("files", nargs="+", metavar="RUN", help="what `simnet run --json` printed")
     told.add_argument("--out", default="report.html", metavar="FILE", help="where to write the page (report.html)")
@@ -398,7 +401,11 @@ def _bench(args: argparse.Namespace) -> int:
     if args.nodes < 2 or args.seconds < 1:  # noqa: PLR2004  fewer are no network
         raise _UsageError("--nodes must be 2 or more, --seconds 1 or more")
     found = []
-    for each in bench.partition(args.nodes) if args.partition else bench.figures(args.nodes, args.seconds):
+    if args.partition or args.crowd:
+        figures = bench.partition(args.nodes) if args.partition else bench.crowd(args.nodes)
+    else:
+        figures = bench.figures(args.nodes, args.seconds)
+    for each in figures:
         found.append(each)
         if not args.json:
             print("\n".join(bench.lines([each])), flush=True)
