@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.constants import CONNECTIONS_SOON
 from protocol.exercises import DIFFICULTIES, SEED_MAX, SKILLS, generate
 from simnet import cli
 from simnet.reading import read
@@ -219,3 +220,14 @@ def test_bench__measures_what_is_asked_for(capsys: Output) -> None:
     assert found["gossip, delivered with 5 % loss"] == 100
     assert found["bare engine"] > found["whole protocol, remembered checks"] > 0
     assert cli.main(["bench", "--nodes", "1"]) == cli.USAGE
+
+
+def test_bench__of_a_crowd_has_everybody_join(capsys: Output) -> None:
+    assert cli.main(["bench", "--crowd", "--nodes", "12", "--json"]) == cli.OK
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["figures"]}
+    assert found["crowd, whole protocol"]["value"] > 0
+    assert found["crowd, memory"]["value"] > 0
+    channels = float(found["crowd, whole protocol"]["beside"].split(", ")[1].split()[0])
+    assert CONNECTIONS_SOON <= channels < 12
+    assert cli.main(["bench", "--crowd", "--partition"]) == cli.USAGE
+    assert "not allowed with" in capsys.readouterr().err
