@@ -204,6 +204,8 @@ _seconds.__name__ = "number of seconds"
 def _refuse(unknown: Sequence[str], root: argparse.ArgumentParser) -> NoReturn:
     name = next((word for word in unknown if word.startswith("-")), unknown[0]).partition("=")[0]
     known = [*_FLAG.findall(root.format_help()), *_FLAGS]
+    if name in known:
+        raise _UsageError(f"this command takes no {name}, another one does; see simnet --help")
     close = difflib.get_close_matches(name, known, n=1)
     hint = f", did you mean {close[0]}?" if close else ""
     raise _UsageError(f"unknown argument {name[:60]!r}{hint}; see simnet --help")

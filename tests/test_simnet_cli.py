@@ -105,6 +105,7 @@ def test_list__shows_every_scenario_and_each_is_valid(capsys: Output) -> None:
     ("argv", "said"),
     [
         (["run", "--sede", "3"], "did you mean --seed?"),
+        (["sweep", "baseline", "--set", "nodes=3"], "this command takes no --set"),
         (["run", "--seed", "x"], "invalid number value: 'x'"),
         (["run", "--seed", "-1"], "--seed must be from 0"),
         (["walk"], "invalid choice: 'walk'"),
