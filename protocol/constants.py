@@ -386,6 +386,9 @@ FAULT_MS: Final = 2_000
 FAULTS_BURST: Final = 32
 # Proofs handed to a peer that connects, those about who is known first: gossip brings only what is found while one is there.
 FAULTS_SHARED_MAX: Final = 16
+# So much later a node tells so many peers, drawn by lot, what it learned: of a few who did not hear of it, hardly one is left.
+FAULT_AGAIN_MS: Final = 30_000
+FAULT_TOLD_AGAIN: Final = 8
 # Proofs that the mesh remembers to have passed on: another node's envelope around one of them says nothing new.
 GATE_FAULTS_MAX: Final = 1_024
 
@@ -450,6 +453,7 @@ assert 10 * HEADS_DELAY_MS < LEDGER_RESTORE_WAIT_MS
 assert LEDGER_RESTORE_WAIT_MS < PULL_MS_MAX * PULL_TRIES_MAX < LEDGER_RESTORE_MS_MAX
 assert FAULT_SIZE_MAX + 4_096 <= ENVELOPE_SIZE_MAX
 assert FAULTS_SHARED_MAX <= FAULTS_BURST
+assert FAULT_MS < FAULT_AGAIN_MS
 assert BIDS_MAX + 2 * AWARDS_MAX <= NOTES_MAX
 assert 2 * BIDS_MAX + 8 * AWARDS_MAX * ROUNDS_MAX <= TRANSCRIPT_MAX
 assert 2 * AWARDS_MAX * (QUESTION_SIZE_MAX + TEXT_SIZE_MAX) < RECEIPT_SIZE_MAX

@@ -114,7 +114,13 @@ class Core:
         self._watermark_ms = 0
         self.evidence = EvidenceBook()
         self.imports = Imports(self.evidence, self.me, parameters.auditors)
-        self.faults = FaultBook(self._outbox, lambda: self.evidence.peers() | self.peers.met(), self._note_fault)
+        self.faults = FaultBook(
+            self._outbox,
+            entropy,
+            lambda: self.evidence.peers() | self.peers.met(),
+            lambda: self.peers.connected(),  # noqa: PLW0108  made below
+            self._note_fault,
+        )
         self.peers = PeerTable(self._outbox, entropy, self.evidence.peers, partial(self.faults.suspect, "records"))
         self._seen = SeenCache(0, self.peers.is_connected)
         self._requests = Requests(self._outbox, parameters, requirement_map or RequirementMap(parameters), entropy)
@@ -208,6 +214,7 @@ class Core:
             self._calibration.deadline_ms(),
             self.availability.allowance.closed_until_ms,
             self.following.deadline_ms(),
+            self.faults.deadline_ms(),
         )
         due_ms: int | None = None
         # A loop and no comprehension: every step comes by here.
@@ -533,6 +540,7 @@ class Core:
         self._requester.advance()
         self._execution.advance()
         self._calibration.advance()
+        self.faults.advance()
 
     def _deaf_ms(self) -> int:
         """How long bids would still be taken for replays: after a restart, until the clock has passed the watermark."""

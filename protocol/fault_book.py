@@ -7,9 +7,20 @@ so of those a bounded number is kept, and nobody can fill a disk with keys made 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-from protocol.constants import FAULT_MS, FAULT_SIZE_MAX, FAULTS_BURST, FAULTS_OTHERS_MAX, FAULTS_SHARED_MAX, LEASES_MAX
+from protocol.constants import (
+    FAULT_AGAIN_MS,
+    FAULT_MS,
+    FAULT_SIZE_MAX,
+    FAULT_TOLD_AGAIN,
+    FAULTS_BURST,
+    FAULTS_OTHERS_MAX,
+    FAULTS_SHARED_MAX,
+    LEASES_MAX,
+)
+from protocol.dialling import SEED_SIZE, lot_of
 from protocol.envelope import Envelope
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import Persist
@@ -24,17 +35,29 @@ TABLE: Final = "faults"
 class FaultBook:
     """One proof of each kind against each accused. `known` are the peers that were met or have evidence.
 
-    `note` is given what this node itself found: the key of the accused and the id of the proof.
+    `connected` are those with a channel. `note` is given what this node itself found: the key of the accused and the id of the
+    proof.
     """
 
-    def __init__(self, outbox: Outbox, known: Callable[[], frozenset[bytes]], note: Callable[[bytes, bytes], None]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        entropy: Callable[[int], bytes],
+        known: Callable[[], frozenset[bytes]],
+        connected: Callable[[], list[bytes]],
+        note: Callable[[bytes, bytes], None],
+    ) -> None:
         self._outbox = outbox
+        self._entropy = entropy
+        self._connected = connected
         self._known = known
         self._note = note
         # Awards that this node took, by requester and bid: no bid has two.
         self._awards: dict[tuple[bytes, bytes], bytes] = {}
         # In the order in which they were learned.
         self._found: dict[bytes, dict[str, Fault]] = {}
+        # Of whom some peers are to be told, and when, the earliest first.
+        self._again: dict[bytes, int] = {}
         # Changes with every change of it, so that what was computed from it can be kept.
         self.version = 0
         self._gossiped = Bucket(FAULT_MS, FAULTS_BURST)
@@ -110,6 +133,22 @@ class FaultBook:
         for accused in told:
             self._outbox.send(peer, self.of(accused)[0])
 
+    def deadline_ms(self) -> int | None:
+        """When `advance` has something to do."""
+        return next(iter(self._again.values()), None)
+
+    def advance(self) -> None:
+        """Tell some peers, drawn by lot, what this node learned a while ago.
+
+        Gossip reaches only who is there: whoever was cut off for a moment, and kept its channels, hears of it by this.
+        """
+        while self._again and (accused := next(iter(self._again))) and self._again[accused] <= self._outbox.now.mono_ms:
+            del self._again[accused]
+            seed, proofs = self._entropy(SEED_SIZE), self.of(accused)[:1]
+            others = sorted((peer for peer in self._connected() if peer != accused), key=partial(lot_of, seed))
+            for peer in others[:FAULT_TOLD_AGAIN] if proofs else ():
+                self._outbox.send(peer, proofs[0])
+
     def restore(self, key: bytes, value: bytes) -> None:
         """Take back a persisted proof, checked again; what proves nothing here goes from the disk."""
         try:
@@ -133,6 +172,8 @@ class FaultBook:
             return False
         self._put(accused, fault)
         self._outbox.emit(Persist(TABLE, accused + fault.kind.encode(), fault.encode()))
+        if accused in self._known():
+            self._again.setdefault(accused, self._outbox.now.mono_ms + FAULT_AGAIN_MS)
         # Of its own key a node learns that it runs twice, or went on from an old copy of its disk.
         level, event = ("error", "own_fault") if accused == self._outbox.me else ("warning", "fault")
         self._outbox.log(level, event, {"peer": accused.hex(), "kind": fault.kind, "reason": KINDS[fault.kind].text})

@@ -14,10 +14,19 @@ from protocol.allocation import ReceivedBid, View, view_hash
 from protocol.audit_batch import Answers, audits_body, opening_body
 from protocol.ballot import Commit, CommitSet, Reveal
 from protocol.capability import Record
-from protocol.constants import FAULT_MS, FAULTS_BURST, FAULTS_OTHERS_MAX, FAULTS_SHARED_MAX, LEASE_MS, LIFETIME_MS_MAX
+from protocol.constants import (
+    FAULT_AGAIN_MS,
+    FAULT_MS,
+    FAULT_TOLD_AGAIN,
+    FAULTS_BURST,
+    FAULTS_OTHERS_MAX,
+    FAULTS_SHARED_MAX,
+    LEASE_MS,
+    LIFETIME_MS_MAX,
+)
 from protocol.envelope import envelope_id, open_envelope, seal
 from protocol.errors import RemoteProtocolError
-from protocol.events import Log, MessageReceived, PeerConnected, PeerLost, Persist, Publish, Send
+from protocol.events import Log, MessageReceived, PeerConnected, PeerLost, Persist, ProofShown, Publish, Send
 from protocol.evidence import Counts
 from protocol.faults import KINDS, Fault
 from protocol.gossip import Gate
@@ -29,8 +38,9 @@ from protocol.schema import Message
 from protocol.sealing import commitment
 from protocol.step import StepId
 from protocol.verdict import Verdict
+from simnet.faults import partition, release
 from tests.core_bench import asked, awarded, holder, offered, requester
-from tests.support import PARAMETERS, WALL_MS, Bench, evidence, peers, record, sent
+from tests.support import EXPERT, PARAMETERS, WALL_MS, Bench, evidence, peers, record, sent, solver, world_of
 from tests.test_audit_batch import leaf
 
 NETWORK = PARAMETERS.network
@@ -436,6 +446,42 @@ def test_newcomer__is_told_what_is_proven_of_whom_we_know() -> None:
         faulty(bench, two_records(key))
     told_again = sent(bench.step(PeerConnected(peers(1, "next")[0].public_key)), Fault)
     assert [fault.check(NETWORK) for _, fault in told_again] == [key.public_key for key in reversed(known)][:FAULTS_SHARED_MAX]
+
+
+def test_proof__is_told_to_some_peers_a_while_after_it_was_learned_and_not_again() -> None:
+    bench, others = requester(FAULT_TOLD_AGAIN + 4)
+    liar = others[0].public_key
+    faulty(bench, two_records(others[0]))
+    mark = len(bench.effects)
+    bench.wait(FAULT_AGAIN_MS - 1_000)
+    assert not sent(bench.effects[mark:], Fault)
+    told = sent(bench.wait(2_000), Fault)
+    assert {fault.check(NETWORK) for _, fault in told} == {liar}
+    whom = {envelope.to for envelope, _ in told}
+    assert len(whom) == len(told) == FAULT_TOLD_AGAIN
+    assert whom <= {peer.public_key for peer in others[1:]}
+    assert not sent(bench.wait(3 * FAULT_AGAIN_MS), Fault)
+
+
+def test_proof__against_a_key_that_nobody_knows_is_not_told_again() -> None:
+    bench, _ = requester(2)
+    faulty(bench, two_records(LIAR))
+    assert not sent(bench.wait(2 * FAULT_AGAIN_MS), Fault)
+
+
+def test_peer__that_missed_a_proof_while_its_channels_lasted_hears_of_it() -> None:
+    world = world_of({name: solver(EXPERT) for name in ("liar", "first", "second", "away")})
+    hosts = list(world.hosts.values())
+    liar, *honest = hosts
+    cut = partition(world, [honest[-1]], hosts[:-1])
+    world.after(0, honest[0], ProofShown(two_records(liar.signer).encode()))
+    world.run(for_ms=5_000)
+    release(world, cut)
+    world.run(for_ms=1_000)
+    assert honest[1].core.is_faulty(liar.key)
+    assert not honest[-1].core.is_faulty(liar.key)
+    world.run(for_ms=FAULT_AGAIN_MS)
+    assert honest[-1].core.is_faulty(liar.key)
 
 
 def test_own_key__that_is_proven_faulty_is_told_to_its_owner() -> None:
