@@ -6,10 +6,8 @@ same time nobody could carry all of them, and a newcomer is of use with a few.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from protocol.addresses import DialBudget, worth_dialling
 from protocol.constants import (
@@ -33,16 +31,9 @@ from protocol.constants import (
     RECORD_LIFETIME_MS_MAX,
 )
 from protocol.events import Dial
+from protocol.lots import SEED_SIZE, lot_of
 from protocol.outbox import Outbox
 from protocol.peer import Peer
-
-# Of what lots are drawn from.
-SEED_SIZE: Final = 8
-
-
-def lot_of(seed: bytes, key: bytes) -> bytes:
-    """The lot of a peer among others: whoever does not know the seed cannot make a key with a good one. 32 bytes."""
-    return hashlib.sha256(seed + key).digest()
 
 
 class Dialling:

@@ -20,11 +20,11 @@ from protocol.constants import (
     FAULTS_SHARED_MAX,
     LEASES_MAX,
 )
-from protocol.dialling import SEED_SIZE, lot_of
 from protocol.envelope import Envelope
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.events import Persist
 from protocol.faults import KINDS, Fault
+from protocol.lots import SEED_SIZE, lot_of
 from protocol.messages import Award
 from protocol.outbox import Outbox
 from protocol.rates import Bucket

@@ -28,10 +28,11 @@ from protocol.constants import (
     STRANGERS_GOSSIPED_MAX,
     STRANGERS_PER_SOURCE_MAX,
 )
-from protocol.dialling import SEED_SIZE, Dialling, lot_of
+from protocol.dialling import Dialling
 from protocol.envelope import Envelope
 from protocol.errors import RemoteProtocolError
 from protocol.events import Persist, Send
+from protocol.lots import SEED_SIZE, lot_of
 from protocol.meeting import Meeting
 from protocol.outbox import Outbox
 from protocol.peer import Peer
